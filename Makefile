@@ -1,0 +1,57 @@
+# Set-up and the two commands of the README. Everything lives in $(VENV); delete that folder to start afresh.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+DEMO_INPUT  ?= docs/demo/input.png
+DEMO_OUTPUT ?= outputs/demo.png
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test clean
+
+help: ## Show this list.
+	@echo 'Usage: make TARGET'
+	@sed -n -E 's/^([a-z]+):.*## (.*)/  \1: \2/p' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.dp-ir-core ## Make the virtual environment and install the core of dp-ir into it.
+
+demo: $(VENV)/.dp-ir-core ## Restore the photo that ships with the repository, four times larger.
+	@$(BIN)/dp-ir restore $(DEMO_INPUT) --output $(DEMO_OUTPUT) --bundle sr4 --overwrite
+	@echo 'Input:  $(abspath $(DEMO_INPUT))'
+	@echo 'Result: $(abspath $(DEMO_OUTPUT))'
+
+test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the floors, and all tests.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/pytest # tiny networks are quickest on one thread
+
+clean: ## Remove caches and generated outputs; the virtual environment and trained runs stay.
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist outputs
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The interpreter is made once, and made anew when it does not start any more (a moved folder, an upgraded Python).
+define make_venv
+@$(BIN)/python -c '' 2>/dev/null || { \
+	$(PYTHON) -c 'import sys; sys.exit("dp-ir needs Python 3.10 or newer; name one: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)' \
+	&& echo 'Making the virtual environment $(VENV) ...' \
+	&& $(PYTHON) -m venv --clear $(VENV); }
+endef
+
+define install
+@echo 'Installing $(1) into $(VENV) (a minute or two the first time) ...'
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(1)'
+endef
+
+# Stamps: set-up runs again when the dependencies or their versions change.
+$(VENV)/.dp-ir-core: pyproject.toml constraints.txt
+	$(make_venv)
+	$(call install,.)
+	@touch $@
+
+$(VENV)/.dp-ir-dev: pyproject.toml constraints.txt
+	$(make_venv)
+	$(call install,.[dev])
+	@touch $(VENV)/.dp-ir-core $@

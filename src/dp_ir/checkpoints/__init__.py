@@ -1,0 +1,47 @@
+"""The checkpoints floor: weight files, network files and bundles, read safely and written atomically."""
+
+from dp_ir.checkpoints.architectures import ARCHITECTURES, build
+from dp_ir.checkpoints.bundle import (
+    Bundle,
+    BundleConfig,
+    BundleSettings,
+    locate_bundle,
+    read_bundle,
+    read_config,
+    shipped_bundles,
+    write_bundle,
+)
+from dp_ir.checkpoints.network_file import (
+    KINDS,
+    Kind,
+    NetworkRecord,
+    describe,
+    load_network,
+    read_record,
+    save_network,
+)
+from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, write_safetensors
+
+__all__ = [
+    "ARCHITECTURES",
+    "KINDS",
+    "Bundle",
+    "BundleConfig",
+    "BundleSettings",
+    "Kind",
+    "NetworkRecord",
+    "build",
+    "describe",
+    "load_network",
+    "locate_bundle",
+    "read_bundle",
+    "read_config",
+    "read_metadata",
+    "read_record",
+    "read_state_dict",
+    "save_network",
+    "sha256",
+    "shipped_bundles",
+    "write_bundle",
+    "write_safetensors",
+]

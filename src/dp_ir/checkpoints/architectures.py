@@ -1,0 +1,113 @@
+"""The networks that weight files can name, and building one from its name and hyper-parameters."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dp_ir.errors import CheckpointError
+from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.fusion_3ca import Fusion3CA
+from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.mirnet import MIRNet
+from dp_ir.networks.unet_denoiser import UNetDenoiser
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "unet-denoiser": UNetDenoiser,
+    "mirnet": MIRNet,
+    "fusion-3ca": Fusion3CA,
+    "fast-fusion": FastFusion,
+    "fast-sr": FastSR,
+}
+"""Name in weight files and recipes -> class; each takes keyword hyper-parameters and keeps them as `.config`."""
+
+
+def architecture_of(module: nn.Module) -> str | None:
+    """Name of a network's architecture; None for a module that is not in `ARCHITECTURES`."""
+    return next((name for name, kind in ARCHITECTURES.items() if type(module) is kind), None)
+
+
+def build(name: str, config: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained network.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        config: the constructor's keyword arguments, as a network's own `.config` states them.
+
+    Raises:
+        CheckpointError: the name is not known, or the hyper-parameters do not fit the architecture.
+    """
+    try:
+        return _architecture(name)(**config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
+        raise CheckpointError(f"The hyper-parameters {dict(config)} do not fit {name}: {error}") from error
+
+
+def build_with_weights(name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    """Build a network and give it weights, all of which must be there and fit.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        config: the constructor's keyword arguments.
+        tensors: names and values of parameters and buffers, in any floating precision.
+        source: what to call the origin of the weights in errors, a path for instance.
+
+    Returns:
+        The network in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: names are missing or unknown, shapes differ, or values are not finite.
+    """
+    module = build(name, config)
+    _check_fit(name, {key: value.shape for key, value in module.state_dict().items()}, tensors, source)
+    module.load_state_dict(dict(tensors))
+    return module.eval()
+
+
+def _architecture(name: str) -> type[nn.Module]:
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        raise CheckpointError(
+            f"There is no architecture {name!r}{nearest(name, ARCHITECTURES)}: known are {', '.join(ARCHITECTURES)}."
+        ) from None
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A half-sentence that names the closest known word, or nothing where none is close."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (nearest: {close[0]})" if close else ""
+
+
+def _check_fit(name: str, expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], source: str) -> None:
+    missing = [key for key in expected if key not in tensors]
+    extra = [key for key in tensors if key not in expected]
+    shapes = [key for key in expected if key in tensors and tensors[key].shape != expected[key]]
+    faults = []
+    if missing:
+        faults.append(f"{_count(missing, 'missing')} ({missing[0]}{nearest(missing[0], extra)})")
+    if extra:
+        faults.append(f"{_count(extra, 'unknown')} ({extra[0]}{nearest(extra[0], missing)})")
+    if shapes:
+        key = shapes[0]
+        found, wanted = tuple(tensors[key].shape), tuple(expected[key])
+        faults.append(f"{_count(shapes, 'of another shape')} ({key}: found {found}, expected {wanted})")
+    if faults:
+        raise CheckpointError(
+            f"The weights in {source} do not fit {name} with its stated hyper-parameters: of {len(expected)} expected "
+            f"tensors {', '.join(faults)}; use the file this network was saved to."
+        )
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"The weights in {source} are not usable: {key} holds NaN or infinity; use a checkpoint from before "
+                "the training diverged."
+            )
+
+
+def _count(keys: list[str], what: str) -> str:
+    return f"{len(keys)} {'is' if len(keys) == 1 else 'are'} {what}"

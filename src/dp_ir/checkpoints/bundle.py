@@ -1,0 +1,334 @@
+"""Bundles: a folder with everything one restoration needs, its settings, networks and card.
+
+`config.json` states the settings and, per network, a file with the identity it must have. Files may lie in the folder
+or in a sibling folder (`../denoiser/denoiser.safetensors`), so that bundles shipped side by side share one denoiser;
+no path reaches further.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dp_ir.checkpoints.architectures import nearest
+from dp_ir.checkpoints.card import render_card
+from dp_ir.checkpoints.files import write_atomically
+from dp_ir.checkpoints.network_file import KINDS, Kind, NetworkRecord, load_network, save_network
+from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
+
+FORMAT_VERSION = 1
+CONFIG_NAME = "config.json"
+CARD_NAME = "README.md"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_CONFIG_LIMIT = 2**20
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """How the networks of a bundle are run unless a call says otherwise.
+
+    Args:
+        schedule: the noise schedule, as `NoiseSchedule.to_config` writes it.
+        tau: step of the schedule where sampling starts; 0 returns the restorer's estimate.
+        steps: steps from tau down to 0, one denoiser and one fusion evaluation each.
+        sampler: a key of `dp_ir.diffusion.samplers.SAMPLERS`.
+        spacing: how the steps are spread, see `sigma_grid`.
+        sigma_min: last noise level before 0, in [0, 1] image units.
+        eta: share of fresh noise per step, 0 (none) to 1 (ancestral).
+        task: name of the task, such as "sr4".
+        quality: measured quality, free JSON.
+        licence: SPDX name of the licence of the weights.
+    """
+
+    schedule: dict[str, Any]
+    tau: float
+    steps: int
+    sampler: str
+    spacing: str
+    sigma_min: float
+    eta: float
+    task: str = ""
+    quality: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One network in `config.json`: a relative path, the identity it must have, and its architecture's name."""
+
+    file: str
+    sha256: str
+    architecture: str
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """The content of `config.json`.
+
+    Args:
+        settings: how the networks are run.
+        networks: files per kind; the denoiser and the fusion may be missing where tau is 0.
+        partners: identities of the networks the fusion was trained with, by "restorer_sha256" and "denoiser_sha256".
+    """
+
+    settings: BundleSettings
+    networks: dict[Kind, NetworkEntry]
+    partners: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory: settings, and the networks with their records (identities, cards) per kind."""
+
+    settings: BundleSettings
+    networks: dict[Kind, nn.Module]
+    records: dict[Kind, NetworkRecord]
+    partners: dict[str, str] = field(default_factory=dict)
+
+
+def zoo_folder() -> Path:
+    """The folder of the bundles that ship with this package."""
+    return Path(str(resources.files("dp_ir"))) / "zoo"
+
+
+def shipped_bundles() -> list[str]:
+    """Names of the bundles that ship with this package, sorted."""
+    return sorted(path.parent.name for path in zoo_folder().glob(f"*/{CONFIG_NAME}"))
+
+
+def locate_bundle(name: str | Path, *, revision: str | None = None) -> Path:
+    """Find the folder of a bundle.
+
+    Args:
+        name: in this order, the name of a shipped bundle ("sr4"), a folder, or a hub id ("owner/name"), which is
+            fetched once and kept in the hub's cache. A folder that has the name of a shipped bundle is "./sr4".
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        BundleError: there is no such bundle; the sentence lists the shipped ones.
+        MissingExtraError: a hub id without the `hub` extra.
+    """
+    shipped = shipped_bundles()
+    if isinstance(name, str) and name in shipped:
+        return zoo_folder() / name
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    known = f"shipped bundles are {', '.join(shipped)}" if shipped else "no bundles ship with this installation"
+    if folder.is_file():
+        raise BundleError(f"{folder} is a file: expected the folder of a bundle; {known}.")
+    if isinstance(name, str) and _HUB_ID.fullmatch(name):
+        return _fetch(name, revision, known)
+    raise BundleError(f"There is no bundle {str(name)!r}{nearest(str(name), shipped)}: {known}, or give a folder.")
+
+
+def read_config(folder: str | Path) -> BundleConfig:
+    """Read the `config.json` of a bundle, without its networks.
+
+    Raises:
+        BundleError: the file is missing, of a newer format, or incomplete.
+    """
+    path = Path(folder) / CONFIG_NAME
+    try:
+        with path.open("rb") as handle:
+            content = json.loads(handle.read(_CONFIG_LIMIT))
+    except OSError as error:
+        raise BundleError(f"{folder} is not a bundle: it has no readable {CONFIG_NAME} ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON ({error}): write the bundle again.") from error
+    return _parse(content, path)
+
+
+def read_bundle(folder: str | Path) -> Bundle:
+    """Read a bundle with its networks, each checked against the identity that `config.json` states.
+
+    Raises:
+        BundleError: the folder is incomplete, reaches outside its parent, or a network is not the one recorded.
+        CheckpointError: a network's file is damaged or does not fit its architecture.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    networks: dict[Kind, nn.Module] = {}
+    records: dict[Kind, NetworkRecord] = {}
+    for kind, entry in config.networks.items():
+        module, record = load_network(_inside(folder, entry.file))
+        for what, found, expected in (
+            ("architecture", record.architecture, entry.architecture),
+            ("identity (sha256)", record.sha256, entry.sha256),
+            ("kind", record.kind, kind),
+        ):
+            if found != expected:
+                raise BundleError(
+                    f"{folder / entry.file} is not the {kind} this bundle was written with: its {what} is {found}, "
+                    f"{CONFIG_NAME} says {expected}; fetch the bundle again."
+                )
+        networks[kind], records[kind] = module, record
+    return Bundle(config.settings, networks, records, config.partners)
+
+
+def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, str] | None = None) -> BundleConfig:
+    """Write a bundle: `config.json`, a safetensors file per network, and a card `README.md`.
+
+    A new folder appears whole, by one rename. In a folder that exists every file is replaced by a rename and
+    `config.json` comes last, so that an interrupted write is noticed by the identities and never read as good.
+
+    Args:
+        folder: where to write; other files in it are left alone.
+        bundle: what to write.
+        shared: per kind, a path in a sibling folder ("../denoiser/denoiser.safetensors") to use instead of an own
+            copy; written if it is missing, and never changed if it is there.
+
+    Raises:
+        BundleError: a shared file holds another network, or a path reaches too far.
+        CheckpointError: a network is not one of this package, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    shared = dict(shared or {})
+    stage = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    try:
+        stage.mkdir(parents=True)
+        entries = {kind: _write_network(stage, bundle, kind, shared.get(kind)) for kind in _complete(bundle, folder)}
+        config = BundleConfig(bundle.settings, entries, bundle.partners)
+        card = render_card(folder.name, asdict(bundle.settings), bundle.records, bundle.partners)
+        write_atomically(stage / CARD_NAME, lambda path: _write_text(path, card))
+        write_atomically(stage / CONFIG_NAME, lambda path: _write_text(path, _dump(config)))
+        if folder.exists():
+            for path in sorted(stage.iterdir(), key=lambda item: item.name == CONFIG_NAME):
+                path.replace(folder / path.name)
+        else:
+            stage.rename(folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"The bundle {folder} cannot be written ({error.strerror or error}): choose a folder that can be written."
+        ) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return config
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _complete(bundle: Bundle, folder: Path) -> list[Kind]:
+    kinds = [kind for kind in KINDS if kind in bundle.networks]
+    _check_complete(kinds, bundle.settings.tau, folder)
+    return kinds
+
+
+def _write_network(stage: Path, bundle: Bundle, kind: Kind, shared: str | None) -> NetworkEntry:
+    """Write one network beside `stage`'s other files, or make sure that the shared file is the same network."""
+    record, file = bundle.records[kind], shared or f"{kind}.safetensors"
+    path = _inside(stage, file)
+    if shared is not None and path.exists():
+        _, found = load_network(path)
+        if found.sha256 != record.sha256:
+            raise BundleError(
+                f"{shared} holds another {kind} (sha256 {found.sha256[:12]}, expected {record.sha256[:12]}): "
+                "name another shared file, or remove this one if no bundle needs it."
+            )
+    else:
+        save_network(path, bundle.networks[kind], kind=kind, card=record.card)
+    return NetworkEntry(file, record.sha256, record.architecture)
+
+
+def _dump(config: BundleConfig) -> str:
+    content = {
+        "format_version": FORMAT_VERSION,
+        **asdict(config.settings),
+        "networks": {kind: asdict(entry) for kind, entry in config.networks.items()},
+        "partners": config.partners,
+    }
+    try:
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"The settings of the bundle are not plain JSON ({error}): use text and finite numbers."
+        ) from error
+
+
+def _parse(content: Any, path: Path) -> BundleConfig:
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        found = content.get("format_version") if isinstance(content, dict) else None
+        raise BundleError(
+            f"{path} has format_version {found}, this version of dp-ir reads {FORMAT_VERSION}: update dp-ir, or write "
+            "the bundle again."
+        )
+    values: dict[str, Any] = {}
+    for name, kinds in _SETTING_TYPES.items():
+        value = content.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise BundleError(f"{path} has {name} = {value!r}: expected {kinds[0].__name__}; write the bundle again.")
+        values[name] = value
+    try:
+        networks = {kind: NetworkEntry(**content["networks"][kind]) for kind in KINDS if kind in content["networks"]}
+        partners = {str(name): str(value) for name, value in content.get("partners", {}).items()}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BundleError(
+            f"{path} does not list its networks as expected ({error}): write the bundle again."
+        ) from error
+    _check_complete(list(networks), values["tau"], path)
+    return BundleConfig(BundleSettings(**values), networks, partners)
+
+
+_SETTING_TYPES: dict[str, tuple[type, ...]] = {
+    "task": (str,),
+    "schedule": (dict,),
+    "tau": (int, float),
+    "steps": (int,),
+    "sampler": (str,),
+    "spacing": (str,),
+    "sigma_min": (float, int),
+    "eta": (float, int),
+    "quality": (dict,),
+    "licence": (str,),
+}
+
+
+def _check_complete(kinds: list[Kind], tau: float, source: Path) -> None:
+    needed = KINDS if tau else KINDS[:1]
+    if missing := [kind for kind in needed if kind not in kinds]:
+        raise BundleError(
+            f"{source} lacks the {' and the '.join(missing)}: a bundle that samples from tau = {tau} needs "
+            f"{', '.join(needed)}."
+        )
+
+
+def _inside(folder: Path, file: str) -> Path:
+    """Join a path from `config.json`, which may reach into sibling folders and no further."""
+    parts = file.split("/") if isinstance(file, str) else []
+    names = parts[1:] if parts[:1] == [".."] else parts
+    plain = all(name not in {"", ".", ".."} and not re.search(r"[\\:\0]", name) for name in names)
+    if not names or not plain or (len(names) == 1 and len(parts) == 2) or not file.endswith(".safetensors"):
+        raise BundleError(
+            f"The path {file!r} in {folder / CONFIG_NAME} is refused: networks are .safetensors files in the bundle's "
+            "own folder or in one beside it, written as 'NAME' or '../FOLDER/NAME'."
+        )
+    return folder.parent.joinpath(*names) if parts[0] == ".." else folder.joinpath(*names)
+
+
+def _fetch(hub_id: str, revision: str | None, known: str) -> Path:
+    try:
+        hub = import_module("huggingface_hub")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Fetching the bundle {hub_id!r} (not a folder here)", "huggingface_hub", "hub"
+        ) from error
+    try:
+        patterns = ["*.json", "*.safetensors", "*.md"]
+        return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # every way a network can fail ends in the same sentence
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BundleError(
+            f"There is no folder {hub_id}, and the hub gave no bundle of that name ({reason}): check the name; {known}."
+        ) from error

@@ -1,0 +1,187 @@
+"""PSNR and SSIM, each with its protocol: colour space, border and rounding decide most arguments about these numbers.
+
+A metric is a small frozen object: called with outputs and targets ``(B, 3, H, W)`` in [0, 1] it gives one value per
+image, ``(B,)`` float64 on the CPU, and its `protocol` says in one line how the number came about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from dp_ir.errors import DataError
+from dp_ir.evaluation.extras import optional_module
+
+Channels = Literal["rgb", "y"]
+
+_SSIM_WINDOW = 11
+# ITU-R BT.601 in studio range, for R, G, B in [0, 1] and Y in 16..235: the coefficients MATLAB documents for rgb2ycbcr.
+_Y_OFFSET = 16.0
+_Y_WEIGHTS = (65.481, 128.553, 24.966)
+
+
+class Metric(Protocol):
+    """What a comparison needs of a metric of single images."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the head of a column."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """One line that lets somebody else compute the same number."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of the metric."""
+        ...
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,)."""
+        ...
+
+
+def rgb_to_y(image: Tensor) -> Tensor:
+    """Luma of MATLAB's rgb2ycbcr (ITU-R BT.601, studio range), divided by 255.
+
+    Args:
+        image: (B, 3, H, W), sRGB-encoded RGB in [0, 1].
+
+    Returns:
+        (B, 1, H, W) in [16/255, 235/255]: black is 16/255, white 235/255.
+    """
+    weights = torch.tensor(_Y_WEIGHTS, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return ((image * weights).sum(dim=1, keepdim=True) + _Y_OFFSET) / 255.0
+
+
+def round_to_8_bit(image: Tensor) -> Tensor:
+    """Clip to [0, 1] and round to the 256 levels of an 8-bit file."""
+    return (image.clamp(0.0, 1.0) * 255.0).round() / 255.0
+
+
+def check_pair(output: Tensor, target: Tensor) -> None:
+    """Raise `DataError` unless both are (B, 3, H, W) of the same shape."""
+    if output.ndim != 4 or output.shape[1] != 3 or output.shape != target.shape:
+        raise DataError(
+            f"The output has shape {tuple(output.shape)} and the target {tuple(target.shape)}; both must be "
+            "(B, 3, H, W) and equal: crop or resize them before they are compared."
+        )
+
+
+def _prepare(output: Tensor, target: Tensor, channels: Channels, border: int, rounding: bool) -> tuple[Tensor, Tensor]:
+    """Both images in float64 after rounding, colour conversion and border crop, in this order."""
+    check_pair(output, target)
+    height, width = output.shape[-2:]
+    if min(height, width) <= 2 * border:
+        raise DataError(
+            f"An image of {width}x{height} has nothing left inside a border of {border} pixels; "
+            "use larger images or a smaller border."
+        )
+    prepared = []
+    for image in (output, target):
+        image = image.detach().to(device="cpu", dtype=torch.float64)
+        if rounding:
+            image = round_to_8_bit(image)
+        if channels == "y":
+            image = rgb_to_y(image)
+        prepared.append(image[..., border : height - border, border : width - border])
+    return prepared[0], prepared[1]
+
+
+def _describe(channels: Channels, border: int, rounding: bool) -> str:
+    colour = "RGB" if channels == "rgb" else "Y of BT.601 in studio range (MATLAB rgb2ycbcr)"
+    levels = "clipped and rounded to 8 bits first" if rounding else "float, neither clipped nor rounded"
+    return f"{colour}, border {border}, {levels}"
+
+
+@dataclass(frozen=True)
+class PSNR:
+    """Peak signal-to-noise ratio in dB: ``-10 log10(mean squared error)`` with a peak of 1 (255 for 8-bit images).
+
+    Args:
+        channels: "rgb" (error averaged over the three channels) or "y" (`rgb_to_y`).
+        border: pixels left out on every side; by custom the scale, for super-resolution.
+        rounding: clip both images to [0, 1] and round them to 8 bits first, as if read from files. Off: no clipping.
+
+    Equal images give infinity.
+
+    Example:
+        >>> PSNR(channels="y", border=4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
+        tensor([inf, inf], dtype=torch.float64)
+    """
+
+    channels: Channels = "rgb"
+    border: int = 0
+    rounding: bool = False
+
+    higher_is_better = True
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return "PSNR-Y" if self.channels == "y" else "PSNR"
+
+    @property
+    def protocol(self) -> str:
+        """How the number came about."""
+        return f"{self.name} in dB: {_describe(self.channels, self.border, self.rounding)}; peak 255; mean over images"
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> dB (B,); raises DataError for unequal shapes."""
+        first, second = _prepare(output, target, self.channels, self.border, self.rounding)
+        return -10.0 * (first - second).square().mean(dim=(1, 2, 3)).log10()
+
+
+@dataclass(frozen=True)
+class SSIM:
+    """Structural similarity (Wang et al. 2004) by torchmetrics: Gaussian window 11x11 of sigma 1.5, K = 0.01, 0.03.
+
+    Args:
+        channels: "rgb" (mean over the channels' own SSIM) or "y" (`rgb_to_y`).
+        border: pixels left out on every side.
+        rounding: as for `PSNR`.
+
+    Only windows that lie wholly inside the image count. Raises DataError for images smaller than the window.
+    """
+
+    channels: Channels = "rgb"
+    border: int = 0
+    rounding: bool = False
+
+    higher_is_better = True
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return "SSIM-Y" if self.channels == "y" else "SSIM"
+
+    @property
+    def protocol(self) -> str:
+        """How the number came about."""
+        return (
+            f"{self.name}: {_describe(self.channels, self.border, self.rounding)}; Gaussian window 11x11 of sigma 1.5, "
+            "K1 0.01, K2 0.03, data range 255, population covariance, windows inside the image (torchmetrics)"
+        )
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,); raises DataError, MissingExtraError."""
+        functional = optional_module("torchmetrics.functional.image", "SSIM")
+        first, second = _prepare(output, target, self.channels, self.border, self.rounding)
+        if min(first.shape[-2:]) < _SSIM_WINDOW:
+            raise DataError(
+                f"SSIM needs at least {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels inside the border, but the image has "
+                f"{first.shape[-1]}x{first.shape[-2]}; use larger images or a smaller border."
+            )
+        # Its own mean counts windows over mirrored borders too, unlike the definition and other programs: the map is
+        # cropped to the windows that lie inside.
+        _, full = functional.structural_similarity_index_measure(
+            first, second, sigma=1.5, reduction="none", data_range=1.0, return_full_image=True
+        )
+        half = _SSIM_WINDOW // 2
+        inside: Tensor = full[..., half:-half, half:-half]
+        return inside.mean(dim=(1, 2, 3))

@@ -1,0 +1,212 @@
+"""Tables and bars for the terminal, as Markdown and as JSON; each report carries the command that made it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from dp_ir.evaluation.comparison import Scores
+from dp_ir.restoration.precision import processor_name
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure that must be reached.
+
+    Args:
+        what: what is measured.
+        on: on which data.
+        relation: ">=" or "<=": how the measured figure must stand to the limit.
+        limit: the figure to reach.
+        measured: the figure measured; None if it could not be, which counts as not reached.
+        unit: printed behind both figures.
+        digits: decimals printed.
+    """
+
+    what: str
+    on: str
+    relation: Literal[">=", "<="]
+    limit: float
+    measured: float | None
+    unit: str = ""
+    digits: int = 2
+
+    @property
+    def passed(self) -> bool:
+        """Whether the measured figure reaches the limit (judged unrounded)."""
+        if self.measured is None or math.isnan(self.measured):
+            return False
+        return self.measured >= self.limit if self.relation == ">=" else self.measured <= self.limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass
+class Report:
+    """What one command measured: bars, tables, and what they were measured with.
+
+    `intro` opens the page, `protocols` closes it: how each measure came about. `data` takes whatever else belongs into
+    the JSON file, such as the values of single images.
+    """
+
+    title: str
+    command: str
+    intro: Sequence[str] = ()
+    bars: list[Bar] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    protocols: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=lambda: machine())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar is reached."""
+        return all(bar.passed for bar in self.bars)
+
+    def state(self, *protocols: str) -> None:
+        """Add protocols that are not stated yet."""
+        self.protocols += [protocol for protocol in dict.fromkeys(protocols) if protocol not in self.protocols]
+
+    def bars_table(self) -> Table:
+        """The bars as a table of their own."""
+        rows = [
+            [
+                bar.what,
+                bar.on,
+                f"{_sign(bar.relation)} {_with_unit(bar.limit, bar)}",
+                "not measured" if bar.measured is None else _with_unit(bar.measured, bar),
+                "yes" if bar.passed else "NO",
+            ]
+            for bar in self.bars
+        ]
+        return Table("Bars", ["what", "on", "bar", "measured", "reached"], rows)
+
+    def print(self, console: Console) -> None:
+        """Print every table on a terminal."""
+        for table in self._all_tables():
+            shown = RichTable(title=table.title, title_justify="left")
+            for index, column in enumerate(table.columns):
+                shown.add_column(escape(column), justify="left" if index == 0 else "right")
+            for row in table.rows:
+                style = {"NO": "red", "yes": "green"}.get(str(row[-1]), "")
+                shown.add_row(*(escape(format_cell(cell)) for cell in row), style=style)
+            console.print(shown)
+        for protocol in self.protocols:
+            console.print(escape(f"- {protocol}"), style="dim")
+
+    def to_markdown(self) -> str:
+        """The report as a Markdown page."""
+        parts = [f"# {self.title}", f"Made by\n\n```\n{self.command}\n```", *self.intro]
+        parts.append("Measured with " + ", ".join(f"{key} {value}" for key, value in self.machine.items()) + ".")
+        for table in self._all_tables():
+            lines = [f"| {' | '.join(_markdown(column) for column in table.columns)} |"]
+            lines.append("|" + "|".join([" --- ", *[" ---: " for _ in table.columns[1:]]]) + "|")
+            lines += [f"| {' | '.join(_markdown(format_cell(cell)) for cell in row)} |" for row in table.rows]
+            parts += [f"## {table.title}", "\n".join(lines)]
+        if self.protocols:
+            parts += ["## Protocols", "\n".join(f"- {protocol}" for protocol in self.protocols)]
+        return "\n\n".join(parts) + "\n"
+
+    def to_json(self) -> str:
+        """The report as JSON; infinities and missing numbers become null."""
+        content = {
+            "title": self.title,
+            "command": self.command,
+            "machine": dict(self.machine),
+            "passed": self.passed,
+            "bars": [{**vars(bar), "passed": bar.passed} for bar in self.bars],
+            "tables": [vars(table) for table in self.tables],
+            "protocols": self.protocols,
+            "data": self.data,
+        }
+        return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the Markdown page, and the JSON file of the same name beside it, each whole or not at all."""
+        page = Path(path)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        written = []
+        for target, text in ((page, self.to_markdown()), (page.with_suffix(".json"), self.to_json())):
+            beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(target)
+            written.append(target)
+        return written
+
+    def _all_tables(self) -> list[Table]:
+        return [self.bars_table(), *self.tables] if self.bars else list(self.tables)
+
+
+def scores_table(title: str, scores: Sequence[Scores], digits: Mapping[str, int]) -> Table:
+    """One row per method: calls, the metrics named in `digits` with so many decimals, seconds per image."""
+    rows = [
+        [
+            entry.method,
+            " + ".join(f"{count} {network}" for network, count in entry.calls.items()) or None,
+            *(f"{entry.values[name]:.{places}f}" if name in entry.values else None for name, places in digits.items()),
+            None if entry.seconds is None else f"{entry.seconds:.2f}",
+        ]
+        for entry in scores
+    ]
+    return Table(title, ["method", "calls", *digits, "s / image"], rows)
+
+
+def machine() -> dict[str, str]:
+    """What a figure was measured with: processor, threads, versions."""
+    return {
+        "processor": processor_name(),
+        "threads": str(torch.get_num_threads()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def format_cell(cell: Cell) -> str:
+    """A cell as text: a dash for nothing, four significant digits for a float."""
+    if cell is None:
+        return "-"
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _sign(relation: str) -> str:
+    return "≥" if relation == ">=" else "≤"
+
+
+def _with_unit(number: float, bar: Bar) -> str:
+    return f"{number:.{bar.digits}f} {bar.unit}".rstrip()
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _finite(value: Any) -> Any:
+    """The same structure in types that strict JSON has."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(entry) for entry in value]
+    return value

@@ -1,0 +1,22 @@
+"""The image floor: photographs in and out, with colour, orientation, transparency and bit depth kept."""
+
+from dp_ir.image.headers import MAX_PIXELS
+from dp_ir.image.memory import from_array, from_pil, to_pil
+from dp_ir.image.picture import Picture, to_tensor, with_pixels
+from dp_ir.image.reading import read_image
+from dp_ir.image.resize import resize_alpha
+from dp_ir.image.writing import IMAGE_SUFFIXES, write_image
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Picture",
+    "from_array",
+    "from_pil",
+    "read_image",
+    "resize_alpha",
+    "to_pil",
+    "to_tensor",
+    "with_pixels",
+    "write_image",
+]

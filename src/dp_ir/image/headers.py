@@ -1,0 +1,160 @@
+"""What a file is and how many pixels it announces, found without handing it to any decoder.
+
+Only PNG, JPEG, WebP, TIFF and BMP are ever decoded. The announced size is checked here, before a decoder allocates
+memory for it, so that a small file with a giant header is refused at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+from dp_ir.errors import ImageReadError
+
+FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "BMP")
+
+MAX_PIXELS = 200_000_000
+"""Default limit on width times height: above any camera sold, below what exhausts a workstation."""
+
+HEAD_BYTES = 64
+
+_FOREIGN_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"GIF8", "a GIF file"),
+    (4, b"ftypavif", "an AVIF file"),
+    (4, b"ftypavis", "an AVIF file"),
+    (4, b"ftyphei", "a HEIC file"),
+    (4, b"ftyphev", "a HEIC file"),
+    (4, b"ftypmif1", "a HEIF file"),
+    (4, b"ftypcrx", "a camera RAW file"),
+    (4, b"ftyp", "a video file"),
+    (0, b"FUJIFILM", "a camera RAW file"),
+    (0, b"IIRO", "a camera RAW file"),
+    (0, b"IIU\x00", "a camera RAW file"),
+    (8, b"CR\x02\x00", "a camera RAW file"),
+    (0, b"8BPS", "a Photoshop document"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"\xff\x0a", "a JPEG XL file"),
+    (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
+    (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
+    (0, b"v/1\x01", "an OpenEXR file"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+)
+
+
+def identify(head: bytes) -> str | None:
+    """Name the format, one of `FORMATS`, that the first `HEAD_BYTES` bytes of a file announce; None for any other."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[8:12] != b"CR\x02\x00" and head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return "TIFF"
+    if head.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+def describe_foreign(head: bytes) -> str:
+    """Say in a few words what a file of no known format seems to be."""
+    for offset, signature, words in _FOREIGN_SIGNATURES:
+        if head[offset : offset + len(signature)] == signature:
+            return words
+    return "no image of a known format"
+
+
+def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    """Refuse an announced size without pixels or with more than `max_pixels` of them.
+
+    Raises:
+        ImageReadError: naming the file, the size and the limit.
+    """
+    if width < 1 or height < 1:
+        raise ImageReadError(
+            f"'{name}' is {width}x{height} pixels, expected at least 1x1: the image is empty, export it again."
+        )
+    if width * height > max_pixels:
+        raise ImageReadError(
+            f"'{name}' announces {width}x{height} pixels ({width * height / 1e6:.1f} megapixels), expected at "
+            f"most {max_pixels / 1e6:g} megapixels: reduce or crop it, or raise max_pixels if you trust the file."
+        )
+
+
+def dimensions(kind: str, file: BinaryIO) -> tuple[int, int]:
+    """Read (width, height) from the header of a PNG, JPEG, WebP or BMP file, whatever the position in `file`.
+
+    Raises:
+        EOFError: the file ends within its header.
+        ValueError: the header contradicts its format.
+    """
+    file.seek(0)
+    return _DIMENSIONS[kind](file)
+
+
+def _take(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise EOFError("the file ends within its header")
+    return data
+
+
+def _png(file: BinaryIO) -> tuple[int, int]:
+    head = _take(file, 24)
+    if head[12:16] != b"IHDR":
+        raise ValueError("its first chunk is not IHDR")
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
+
+
+def _jpeg(file: BinaryIO) -> tuple[int, int]:
+    _take(file, 2)
+    while True:
+        if _take(file, 1) != b"\xff":
+            raise ValueError("a marker is missing from its header")
+        marker = _take(file, 1)[0]
+        while marker == 0xFF:  # padding
+            marker = _take(file, 1)[0]
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without content
+            continue
+        if marker in (0xD9, 0xDA):
+            raise ValueError("it has no frame header")
+        (length,) = struct.unpack(">H", _take(file, 2))
+        # Start-of-frame markers; the three left out of the run are tables (DHT, DAC) and an extension (JPG).
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">xHH", _take(file, 5))
+            return width, height
+        _take(file, max(length - 2, 0))
+
+
+def _webp(file: BinaryIO) -> tuple[int, int]:
+    head = _take(file, 30)
+    chunk = head[12:16]
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        width, height = struct.unpack("<HH", head[26:30])
+        return width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scaling hint for displays
+    raise ValueError("its first chunk is none of VP8, VP8L and VP8X")
+
+
+def _bmp(file: BinaryIO) -> tuple[int, int]:
+    head = _take(file, 26)
+    (header_size,) = struct.unpack("<I", head[14:18])
+    if header_size == 12:
+        width, height = struct.unpack("<HH", head[18:22])
+        return width, height
+    width, height = struct.unpack("<ii", head[18:26])
+    return width, abs(height)  # negative: rows run from the top
+
+
+_DIMENSIONS: dict[str, Callable[[BinaryIO], tuple[int, int]]] = {
+    "PNG": _png,
+    "JPEG": _jpeg,
+    "WebP": _webp,
+    "BMP": _bmp,
+}

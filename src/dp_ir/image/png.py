@@ -1,0 +1,84 @@
+"""PNG: pixels through libpng at their full precision, and the chunks that carry profile and EXIF.
+
+Ancillary chunks are kept from the decoder: the two that matter are read here, and libpng writes about the rest to the
+standard error stream.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import imagecodecs
+
+from dp_ir.image.encoding import Encoded
+from dp_ir.image.exif import parse_exif
+from dp_ir.image.samples import Samples, scaled, several_frames, split_alpha
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_IHDR_END = len(_SIGNATURE) + 25
+_LARGEST_PROFILE = 1 << 24  # bytes; a compressed profile may announce anything
+
+
+def decode_png(data: bytes, name: str) -> Samples:
+    """Decode a PNG file; palettes, transparent colours and samples of less than 8 bits are expanded.
+
+    Raises:
+        ImageReadError: it is an animated PNG.
+        EOFError, RuntimeError, ValueError: it is damaged.
+    """
+    pixels, profile, exif = [_SIGNATURE], None, None
+    for kind, body, chunk in _chunks(data):
+        if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
+            raise several_frames(name, int.from_bytes(body[:4], "big"))
+        if kind in _PIXEL_CHUNKS:
+            pixels.append(chunk)
+        elif kind == b"iCCP":
+            profile = _profile(body)
+        elif kind == b"eXIf":
+            exif = body
+    array = imagecodecs.png_decode(b"".join(pixels))
+    bit_depth = array.dtype.itemsize * 8
+    values, alpha = split_alpha(scaled(array, float((1 << bit_depth) - 1)))
+    return Samples(values, alpha, bit_depth, "PNG", profile, parse_exif(exif))
+
+
+def encode_png(encoded: Encoded, exif: bytes | None) -> bytes:
+    """Encode uint8 or uint16 samples losslessly, with their profile and EXIF."""
+    values = encoded.values[..., 0] if encoded.values.shape[2] == 1 else encoded.values
+    data = bytes(imagecodecs.png_encode(values))
+    extra = b""
+    if encoded.icc_profile is not None:
+        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(encoded.icc_profile, 9))
+    if exif is not None:
+        extra += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return data[:_IHDR_END] + extra + data[_IHDR_END:]
+
+
+def _chunks(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    """All chunks up to IEND as (type, content, whole chunk)."""
+    found, position = [], len(_SIGNATURE)
+    while True:
+        if position + 12 > len(data):
+            raise EOFError("the file ends before its last chunk")
+        (length,) = struct.unpack_from(">I", data, position)
+        kind, end = data[position + 4 : position + 8], position + 12 + length
+        if end > len(data):
+            raise EOFError(f"the file ends within a chunk {kind.decode('latin-1')}")
+        found.append((kind, data[position + 8 : end - 4], data[position:end]))
+        if kind == b"IEND":
+            return found
+        position = end
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _profile(body: bytes) -> bytes | None:
+    _, _, compressed = body.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(compressed[1:], _LARGEST_PROFILE)
+    except zlib.error:
+        return b""  # present but unreadable: reported like any damaged profile

@@ -1,0 +1,100 @@
+"""Reading photographs from files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin
+
+from dp_ir.errors import ImageReadError
+from dp_ir.image.headers import FORMATS, HEAD_BYTES, MAX_PIXELS, check_size, describe_foreign, dimensions, identify
+from dp_ir.image.memory import samples_from_pil
+from dp_ir.image.picture import Picture
+from dp_ir.image.png import decode_png
+from dp_ir.image.samples import Samples, to_picture
+from dp_ir.image.tiff import decode_tiff
+from dp_ir.image.webp import decode_webp
+
+# Each file is given to the one decoder its signature names, and to its class rather than through Image.open: the
+# latter has a limit on pixels of its own, which is one number for the whole process and not ours to change.
+_PILLOW: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,  # of a multi-picture file (phones, gain maps): the photo itself
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a photograph from a PNG, JPEG, WebP, TIFF or BMP file; the content decides, not the suffix.
+
+    The picture is upright (EXIF orientation applied, and 1 in the EXIF carried on) and in sRGB. Palettes and
+    transparent colours are expanded, alpha is straight, grey stays grey, 16-bit and float samples keep their precision.
+    Pixels with a colour profile are converted to sRGB for the networks; colours that sRGB cannot hold are kept in
+    `Picture.out_of_gamut`, so that `write_image` returns to the profile of the source without loss. CMYK photos become
+    sRGB for good. Files that cameras mark as Adobe RGB without a profile count as Adobe RGB; without any mark, as sRGB.
+    XMP and IPTC blocks are not carried on.
+
+    Args:
+        path: the file.
+        max_pixels: limit on width times height, checked on the header before anything is decoded.
+
+    Raises:
+        ImageReadError: a missing, empty, damaged or truncated file; no file of these formats; an animation, a TIFF with
+            several pages, a camera RAW file; more than `max_pixels`; float samples that are NaN, infinite or far
+            outside [0, 1].
+    """
+    source = Path(path)
+    name = str(source)
+    with _opened(source) as file:
+        head = file.read(HEAD_BYTES)
+        kind = identify(head)
+        if not head:
+            raise ImageReadError(f"'{name}' is empty (0 bytes), expected an image: copy or export it again.")
+        if kind is None:
+            raise ImageReadError(
+                f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
+                "convert it first."
+            )
+        try:
+            samples = _decode(kind, file, name, max_pixels)
+        except ImageReadError:
+            raise
+        except MemoryError as error:
+            raise ImageReadError(f"'{name}' does not fit into memory: reduce or crop it.") from error
+        except Exception as error:  # decoders meet damage with errors of every type
+            reason = str(error).strip().rstrip(".") or type(error).__name__
+            raise ImageReadError(
+                f"'{name}' is a damaged or truncated {kind} file ({reason}), expected a complete one: "
+                "copy or export it again."
+            ) from error
+    return to_picture(samples)
+
+
+def _opened(source: Path) -> BinaryIO:
+    try:
+        if source.is_dir():
+            raise ImageReadError(f"'{source}' is a folder, expected an image file: name the files in it.")
+        if not source.exists():
+            raise ImageReadError(f"'{source}' does not exist, expected an image file: check the path.")
+        if not source.is_file():
+            raise ImageReadError(f"'{source}' is a device or pipe, expected an image file: save it to a file first.")
+        return source.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise ImageReadError(f"'{source}' cannot be opened ({error}), expected a readable image file.") from error
+
+
+def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
+    if kind == "TIFF":
+        return decode_tiff(file, name, max_pixels)
+    width, height = dimensions(kind, file)
+    check_size(name, width, height, max_pixels)
+    file.seek(0)
+    if kind == "PNG":
+        return decode_png(file.read(), name)
+    if kind == "WebP":
+        return decode_webp(file.read(), name)
+    image = _PILLOW[kind](file, name)
+    if image.size != (width, height):
+        raise ValueError(f"its headers announce {width}x{height} and {image.width}x{image.height} pixels")
+    return samples_from_pil(image, kind)

@@ -1,0 +1,198 @@
+"""TIFF: 1 to 16-bit integers, 32-bit integers and floats, at full precision in both directions.
+
+Reading goes through tifffile. Writing is done here, with Pillow serialising the directory, because that is what carries
+EXIF along: its directories hang below the image's own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, BinaryIO
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from dp_ir.errors import ImageReadError, ImageWriteError
+from dp_ir.image.encoding import Encoded
+from dp_ir.image.exif import parse_exif, parse_tiff_exif
+from dp_ir.image.headers import check_size
+from dp_ir.image.samples import Samples, check_floats, scaled
+
+FloatArray = NDArray[np.float32]
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _SEPARATED: 4, _YCBCR: 3}
+_NO_COMPRESSION, _JPEG, _DEFLATE = 1, 7, 8
+# None, CCITT, LZW, JPEG, Deflate, PackBits, Deflate (old number), LZMA, Zstandard: what photo software writes.
+_COMPRESSIONS = frozenset((_NO_COMPRESSION, 2, 3, 4, 5, _JPEG, _DEFLATE, 32773, 32946, 34925, 50000))
+_RAW_PHOTOMETRICS = (32803, 34892)  # colour filter array, linear raw
+_DNG_VERSION = 50706
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+_UNSIGNED, _FLOAT = 1, 3
+_MOST_SAMPLES = 16  # per pixel; bounds what a header can make the decoder allocate
+_FLOAT_RANGE = (-1.0, 16.0)  # four stops above white are highlights; beyond that, or far below black, is another scale
+_STRIP_BYTES = 1 << 18
+
+
+def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
+    """Decode a TIFF file that holds one full-size image.
+
+    Raises:
+        ImageReadError: too many pixels, several pages, a RAW file, or a kind of samples that is no photograph.
+        Exception: whatever the decoders raise on damaged files.
+    """
+    file.seek(0, 2)
+    file_size = file.tell()
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = _only_page(tiff, name)
+        width, height = int(page.imagewidth), int(page.imagelength)
+        check_size(name, width, height, max_pixels)
+        _check_kind(page, name)
+        _check_complete(page, file_size)
+        array = page.asarray(squeeze=False)  # (planes, 1, H, W, interleaved samples)
+        array = array[:, 0, ..., 0].transpose(1, 2, 0) if array.shape[0] > 1 else array[0, 0]
+        values, bit_depth = _values(page, array, name)
+        colours = 3 if page.photometric == _PALETTE else _COLOURS[int(page.photometric)]
+        values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples))
+        turn = page.tags.valueof(274, default=1)
+        profile = page.iccprofile
+        exif = parse_tiff_exif(file)  # before tifffile closes the file
+    return Samples(
+        values,
+        alpha,
+        bit_depth,
+        "TIFF",
+        None if profile is None else bytes(profile),
+        exif,
+        turn if turn in range(1, 9) else 1,
+    )
+
+
+def _only_page(tiff: Any, name: str) -> Any:
+    full = None
+    for page in tiff.pages:
+        if page.tags.get(_DNG_VERSION) is not None or int(page.photometric) in _RAW_PHOTOMETRICS:
+            raise ImageReadError(
+                f"'{name}' is a camera RAW file, expected a developed photo: export it as 16-bit TIFF first."
+            )
+        if page.is_reduced or page.is_mask:
+            continue
+        if full is not None:
+            raise ImageReadError(
+                f"'{name}' is a TIFF of {len(tiff.pages)} pages, expected one image: split it into one file per page."
+            )
+        full = page
+    if full is None:
+        raise ImageReadError(f"'{name}' is a TIFF without a full-size image, expected one photo: export it again.")
+    return full
+
+
+def _check_kind(page: Any, name: str) -> None:
+    photometric, compression, samples = int(page.photometric), int(page.compression), int(page.samplesperpixel)
+    kind = int(page.sampleformat)
+    found = None
+    if compression not in _COMPRESSIONS:
+        found = f"compression {getattr(page.compression, 'name', compression)}"
+    elif photometric not in _COLOURS or (photometric == _YCBCR and compression != _JPEG):
+        found = f"colour model {getattr(page.photometric, 'name', photometric)}"
+    elif samples < _COLOURS[photometric] or samples > _MOST_SAMPLES or page.imagedepth > 1:
+        found = f"{samples} samples per pixel and depth {page.imagedepth}"
+    elif page.dtype is None or kind not in (_UNSIGNED, _FLOAT):
+        found = f"{page.bitspersample}-bit samples of sample format {kind}"
+    if found is not None:
+        raise ImageReadError(
+            f"'{name}' is a TIFF with {found}, expected a grey, RGB, palette or CMYK photo of unsigned integers or "
+            "floats: convert it to 16-bit RGB."
+        )
+
+
+def _check_complete(page: Any, file_size: int) -> None:
+    """Find strips or tiles that are missing: the decoder would silently fill them with black."""
+    offsets, counts = page.dataoffsets, page.databytecounts
+    chunks = int(np.prod(page.chunked))
+    if min(len(offsets), len(counts)) < chunks:
+        raise EOFError(f"it lists {min(len(offsets), len(counts))} of {chunks} strips or tiles")
+    for offset, count in zip(offsets, counts, strict=False):
+        if count == 0 or offset + count > file_size:
+            raise EOFError("the file ends before its last strip or tile")
+    bits = int(page.imagewidth) * int(page.imagelength) * int(page.samplesperpixel) * int(page.bitspersample)
+    if int(page.compression) == _NO_COMPRESSION and 8 * sum(counts) < bits:
+        raise EOFError("its strips or tiles are too short")
+
+
+def _values(page: Any, array: NDArray[Any], name: str) -> tuple[FloatArray, int]:
+    """Samples (H, W, S) as float32, palette looked up and white-is-zero turned round, and the bit depth."""
+    bits = int(page.bitspersample)
+    if page.photometric == _PALETTE:
+        table = np.asarray(page.colormap)
+        table = table >> 8 if table.max() > 255 else table  # some writers leave 8-bit entries unshifted
+        return scaled(table.T[array[..., 0]], 255.0), 8
+    if array.dtype.kind == "f":
+        values = array.astype(np.float32)
+        check_floats(f"'{name}'", values, *_FLOAT_RANGE)
+        bit_depth = 32
+    elif bits > 16:
+        values, bit_depth = (array / float((1 << bits) - 1)).astype(np.float32), 32
+    else:
+        values, bit_depth = scaled(array, float((1 << bits) - 1)), 8 if bits <= 8 else 16
+    return (1.0 - values if page.photometric == _WHITE_IS_ZERO else values), bit_depth
+
+
+def _straight_alpha(values: FloatArray, colours: int, extra: tuple[int, ...]) -> tuple[FloatArray, FloatArray | None]:
+    """Split off the first extra sample that is an opacity, and divide it out where the colours are premultiplied."""
+    for index, kind in enumerate(extra, start=colours):
+        if kind in (_ASSOCIATED, _UNASSOCIATED) and index < values.shape[-1]:
+            alpha = np.clip(values[..., index], np.float32(0.0), np.float32(1.0))
+            colour = values[..., :colours]
+            if kind == _ASSOCIATED:
+                opacity = alpha[..., None]
+                straight = np.divide(colour, opacity, out=np.zeros_like(colour), where=opacity > 0.0)
+                colour = np.clip(straight, np.float32(0.0), np.float32(1.0))
+            return colour, alpha
+    return values[..., :colours], None
+
+
+def encode_tiff(encoded: Encoded, exif: bytes | None, name: str) -> bytes:
+    """Encode uint8, uint16 or float32 samples as a Deflate-compressed TIFF, with their profile and EXIF.
+
+    Raises:
+        ImageWriteError: the file would exceed the 4 GiB that TIFF can address.
+    """
+    values = encoded.values.astype(encoded.values.dtype.newbyteorder("<"), copy=False)
+    height, width, samples = values.shape
+    is_float = values.dtype.kind == "f"
+    rows = max(1, _STRIP_BYTES // (width * samples * values.dtype.itemsize))
+    predict = imagecodecs.floatpred_encode if is_float else imagecodecs.delta_encode
+    strips = [
+        zlib.compress(predict(np.ascontiguousarray(values[top : top + rows]), axis=-2).tobytes(), 6)
+        for top in range(0, height, rows)
+    ]
+    counts = [len(strip) for strip in strips]
+    if sum(counts) >= 1 << 32:
+        raise ImageWriteError(f"'{name}' would exceed the 4 GiB of a TIFF file: write smaller tiles, or PNG.")
+    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    for tag, value in parse_exif(exif).items():
+        directory[tag] = value
+    directory[256], directory[257] = width, height
+    directory[258] = (values.dtype.itemsize * 8,) * samples
+    directory[259] = _DEFLATE
+    directory[262] = _RGB if samples >= 3 else _BLACK_IS_ZERO
+    directory[273] = tuple(
+        int(offset) for offset in np.cumsum([0, *counts[:-1]])
+    )  # shifted behind the directory by Pillow
+    directory[277] = samples
+    directory[278] = rows
+    directory[279] = tuple(counts)
+    directory[284] = 1  # samples interleaved
+    directory[317] = 3 if is_float else 2
+    if encoded.has_alpha:
+        directory[338] = _UNASSOCIATED
+    directory[339] = (_FLOAT if is_float else _UNSIGNED,) * samples
+    if encoded.icc_profile is not None:
+        directory.tagtype[34675] = 7  # UNDEFINED
+        directory[34675] = encoded.icc_profile
+    return b"".join([b"II*\0" + (8).to_bytes(4, "little"), directory.tobytes(8), *strips])

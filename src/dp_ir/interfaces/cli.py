@@ -1,0 +1,266 @@
+"""The `dp-ir` command.
+
+Everything heavy is imported inside the commands, so that `--help` answers at once. Errors raised on purpose become one
+sentence on standard error and exit status 1; wrong usage exits with 2, an interruption with 130.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dp_ir.errors import DPIRError
+
+
+class SamplerName(str, Enum):
+    """The samplers of `dp_ir.diffusion.samplers.SAMPLERS`, named here so that help needs no torch."""
+
+    DDPM = "ddpm"
+    DDIM = "ddim"
+    DPMPP_2M = "dpmpp-2m"
+
+
+class FormatName(str, Enum):
+    """The formats of `dp_ir.restoration.batch.FORMATS`."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+    TIFF = "tiff"
+    BMP = "bmp"
+
+
+class PrecisionName(str, Enum):
+    """The precisions of `dp_ir.restoration.precision.Precision`."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class KindName(str, Enum):
+    """The networks that can be trained."""
+
+    DENOISER = "denoiser"
+    RESTORER = "restorer"
+    FUSION = "fusion"
+
+
+_RECIPES = {KindName.DENOISER: "denoiser", KindName.RESTORER: "restorer-sr4", KindName.FUSION: "fusion-sr4"}
+
+_INTERRUPTED = 130  # what shells expect of a program that ended on Ctrl-C
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Warnings for people are shown without the place in the code; those for programmers are not shown."""
+    if issubclass(category, UserWarning):
+        typer.echo(f"dp-ir: note: {message}", err=True)
+
+
+class _Commands(TyperGroup):
+    """Turns errors raised on purpose, and Ctrl-C, into a sentence and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except DPIRError as error:
+            typer.echo(f"dp-ir: {error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as interruption:
+            typer.echo("dp-ir: stopped; the same command continues with what is not done yet.", err=True)
+            raise typer.Exit(_INTERRUPTED) from interruption
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Perceptual image restoration: a frozen restorer, a frozen denoiser and a small fusion network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from dp_ir import __version__
+
+        typer.echo(f"dp-ir {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command(
+    help="Restore images.\n\n"
+    "Results that exist are skipped. In a folder, a.jpg becomes a.png; images that share a name keep their suffix "
+    "(a.jpg.png, a.tif.png). With several samples, NAME-std.png holds their standard deviation, where white is 1."
+)
+def restore(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN", help="Images, folders (searched with their sub-folders) or patterns.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT", help="A file for one image, else a folder, which is made."),
+    ],
+    bundle: Annotated[
+        str, typer.Option("--bundle", "-b", help="What restores: a shipped name, a folder, or a hub id OWNER/NAME.")
+    ] = "sr4",
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Which of the possible results; the same seed gives the same one.")
+    ] = 0,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Results per image: NAME-1, NAME-2, ..., NAME-mean and NAME-std.")
+    ] = 1,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Calls of the denoiser and of the fusion.", show_default="the bundle's"),
+    ] = None,
+    tau: Annotated[
+        int | None,
+        typer.Option(
+            "--tau",
+            min=0,
+            help="Where the diffusion starts: 0 gives the restorer's own result, a later step leaves more freedom.",
+            show_default="the bundle's",
+        ),
+    ] = None,
+    sampler: Annotated[
+        SamplerName | None, typer.Option("--sampler", help="How the steps are taken.", show_default="the bundle's")
+    ] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option(
+            "--eta", min=0.0, help="Fresh noise per step, 0 (none) to 1 (ancestral).", show_default="the bundle's"
+        ),
+    ] = None,
+    format: Annotated[
+        FormatName | None,
+        typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Restore again what exists in OUT; inputs are never overwritten.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+    precision: Annotated[
+        PrecisionName, typer.Option("--precision", help="Precision of the networks; auto is bfloat16 where it is fast.")
+    ] = PrecisionName.AUTO,
+) -> None:
+    """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
+    from dp_ir.interfaces.progress import restore_with_progress
+    from dp_ir.restoration.batch import Status, plan_batch
+
+    plan = plan_batch(inputs, output, format=format.value if format else None, samples=samples, overwrite=overwrite)
+    settings = {
+        "seed": seed,
+        "tau": tau,
+        "steps": steps,
+        "sampler": sampler.value if sampler else None,
+        "eta": eta,
+        "num_samples": samples,
+    }
+    count = dict.fromkeys(Status, 0)
+    for outcome in restore_with_progress(plan, bundle, device=device, precision=precision.value, settings=settings):
+        count[outcome.status] += 1
+        if outcome.status is Status.FAILED:
+            typer.echo(f"dp-ir: {outcome.reason}", err=True)
+        elif outcome.status is Status.SKIPPED:
+            typer.echo(f"{outcome.source}: skipped, {outcome.targets[0]} exists (--overwrite restores it again)")
+        else:
+            others = f" and {len(outcome.targets) - 1} more" if len(outcome.targets) > 1 else ""
+            typer.echo(f"{outcome.source} -> {outcome.targets[0]}{others} ({outcome.seconds:.1f} s)")
+    if sum(count.values()) > 1:
+        typer.echo(", ".join(f"{number} {status.value}" for status, number in count.items() if number))
+    if count[Status.FAILED]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(
+    source: Annotated[
+        str, typer.Argument(metavar="NAME_OR_PATH", help="A shipped bundle, a folder, a hub id or a weight file.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a bundle or a weight file is."""
+    from dp_ir.interfaces.describe import describe, readable
+
+    description = describe(source)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(description, indent=2))
+    else:
+        typer.echo(readable(description))
+
+
+@app.command(
+    help="Train a network.\n\n"
+    "The folder of the run gets the weights, a log, and checkpoints that the same command continues from. "
+    "For several processes: accelerate launch -m dp_ir train KIND ..."
+)
+def train(
+    kind: Annotated[KindName, typer.Argument(metavar="KIND", help="What to train.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; a run that exists goes on.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe, such as optim.steps=20000.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", "-r", help="A YAML file, or a shipped recipe.", show_default="the shipped one for this KIND"
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of clean images.")] = None,
+    observations: Annotated[
+        Path | None,
+        typer.Option(
+            "--observations",
+            metavar="DIR",
+            help="Folder of degraded images, named as the clean ones; without it those are degraded on the fly.",
+        ),
+    ] = None,
+    lpips: Annotated[
+        Path | None,
+        typer.Option("--lpips", metavar="FILE", help="Weights of SqueezeNet 1.1: validate with LPIPS beside PSNR."),
+    ] = None,
+) -> None:
+    """Train a network; the help text is above."""
+    from dp_ir.interfaces.progress import train_with_progress
+
+    settings = list(overrides or ())
+    if data is not None:
+        settings.append(f"data.clean={data}")
+    if observations is not None:
+        settings.append(f"data.observation={observations}")
+    weights = train_with_progress(kind.value, recipe or _RECIPES[kind], settings, out, lpips=lpips)
+    if os.environ.get("RANK", "0") == "0":  # with several processes, one of them speaks
+        typer.echo(f"Trained {weights}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="dp-ir", args=sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

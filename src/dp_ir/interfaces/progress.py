@@ -1,0 +1,95 @@
+"""Progress of long jobs on standard error: a bar with the time that is left, and nothing where no one looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dp_ir.diffusion.samplers import StepInfo
+from dp_ir.restoration.batch import Job, Outcome, Plan, pictures_of, run_batch
+from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.precision import Precision
+
+
+def restore_with_progress(
+    plan: Plan, bundle: str, *, device: str, precision: Precision, settings: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    """Carry out a plan, with a bar over the files that moves on with every step.
+
+    Args:
+        plan: from `plan_batch`.
+        bundle: name, folder or hub id; read only if there is something to restore.
+        device: where the networks run.
+        precision: of the networks.
+        settings: keyword arguments of `Restoration.__call__`.
+
+    Yields:
+        What became of each input, those settled in the plan first.
+    """
+    yield from plan.settled
+    if not plan.jobs:
+        return
+    restoration = Restoration.from_pretrained(bundle, device=device, precision=precision)
+    done = 0
+    with _bar(TextColumn("{task.description}"), TextColumn("{task.fields[count]}")) as progress:
+        task = progress.add_task("", total=len(plan.jobs), count="")
+
+        def restore(job: Job) -> Any:
+            progress.update(task, description=job.source.name, count=f"{done + 1}/{len(plan.jobs)}")
+            calls = 0
+
+            def follow(info: StepInfo) -> None:
+                nonlocal calls
+                calls += 1
+                progress.update(task, completed=done + calls / (info.steps * job.samples))
+
+            return pictures_of(restoration(job.source, callback=follow, **settings))
+
+        for outcome in run_batch(plan.jobs, restore):
+            done += 1
+            progress.update(task, completed=done)
+            yield outcome
+
+
+def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path, *, lpips: Path | None) -> Path:
+    """Train a network, with a bar over the steps and a line per validation; see `dp_ir.training.run.train`."""
+    from dp_ir.evaluation.lpips import LPIPS, load_network
+    from dp_ir.evaluation.metrics import PSNR
+    from dp_ir.training.run import train
+    from dp_ir.training.trainer import Progress as Step
+
+    metrics: dict[str, Any] = {"psnr": PSNR()}
+    if lpips is not None:
+        metrics["lpips"] = LPIPS(load_network(lpips))
+    with _bar(TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")) as progress:
+        task = progress.add_task("", total=None, loss="", visible=False)
+
+        def follow(step: Step) -> None:
+            progress.update(task, total=step.steps, completed=step.step, visible=True)
+            if step.loss is not None:
+                progress.update(task, loss=f"loss {step.loss:.4g}")
+            if step.figures:
+                figures = ", ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
+                typer.echo(f"step {step.step}: {figures}")
+
+        return train(kind, recipe, overrides, out, metrics=metrics, watch=follow)
+
+
+def _bar(*texts: Any) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        *texts,
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # lines meant for a file or a pipe go there, whatever the bar does
+    )

@@ -1,0 +1,98 @@
+"""Building blocks shared by the networks of this package."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Pad right and bottom until both sides are multiples of `multiple`.
+
+    Args:
+        image: (B, C, H, W), any H, W >= 1.
+        multiple: the size multiple, >= 1.
+
+    Returns:
+        (B, C, H', W') with H' and W' the next multiples; mirrored where the image is large enough to be mirrored,
+        the edge pixel repeated where it is not.
+    """
+    height, width = image.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return image
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return F.pad(image, (0, right, 0, bottom), mode=mode)
+
+
+class SigmaEncoding(nn.Module):
+    """Sinusoidal encoding of the noise level, followed by a two-layer perceptron.
+
+    The encoding is of log(sigma), a strictly monotone function of the diffusion step under every variance-preserving
+    schedule, so it plays the part of the encoding of the step without tying the network to one schedule.
+
+    Args:
+        channels: size of the sinusoidal code, even.
+        hidden: width of the hidden layer.
+        out: size of the result.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, *, channels: int = 32, hidden: int = 64, out: int = 64) -> None:
+        super().__init__()
+        # log(sigma) spans about [-6, 1]: wavelengths from about 12 (the range twice over) down to 12 / 30.
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(15.0), channels // 2)), False
+        )
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        """Encode sigma (B,) > 0, in [0, 1] image units, as (B, out)."""
+        phase = sigma.float().clamp_min(1e-4).log()[:, None] * self.frequencies
+        return self.mlp(torch.cat((phase.sin(), phase.cos()), dim=1))
+
+
+class ResidualBlock(nn.Module):
+    """conv - modulation by the noise level - ReLU - conv, added to the input; without normalisation (as in EDSR).
+
+    Args:
+        channels: feature channels.
+        encoding: size of the noise-level encoding; None for a block that does not see the noise level.
+    """
+
+    def __init__(self, channels: int, *, encoding: int | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(encoding, 2 * channels) if encoding is not None else None
+        # The block starts near the identity, which is what lets deep stacks train without normalisation.
+        nn.init.normal_(self.conv2.weight, std=0.1 / math.sqrt(9 * channels))
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        if self.modulation is not None:
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, features: Tensor, encoding: Tensor | None = None) -> Tensor:
+        """Map features (B, C, H, W) to the same shape; encoding is (B, encoding) where the block sees the noise."""
+        hidden = self.conv1(features)
+        if self.modulation is not None:
+            scale, shift = self.modulation(encoding)[:, :, None, None].to(hidden.dtype).chunk(2, dim=1)
+            hidden = torch.addcmul(shift, hidden, 1 + scale)
+        return features + self.conv2(F.relu(hidden, inplace=True))
+
+
+class ResidualStack(nn.ModuleList):
+    """A sequence of `ResidualBlock`s that see the same encoding."""
+
+    def __init__(self, channels: int, blocks: int, *, encoding: int | None = None) -> None:
+        super().__init__(ResidualBlock(channels, encoding=encoding) for _ in range(blocks))
+
+    def forward(self, features: Tensor, encoding: Tensor | None = None) -> Tensor:
+        """Apply the blocks in order; shapes as in `ResidualBlock.forward`."""
+        for block in self:
+            features = block(features, encoding)
+        return features

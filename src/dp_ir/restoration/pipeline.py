@@ -1,0 +1,376 @@
+"""The restoration: restorer once, one jump to tau, then a sampler over the fused estimate.
+
+restored = restorer(observation)                                   E[x0 | y]
+noisy    = jump(restored, tau)                                     eq. 8 of arXiv 2411.05993
+sampler over estimate(noisy, sigma) = fusion(restored, denoiser(noisy, sigma), noisy, sigma)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dp_ir.checkpoints.architectures import architecture_of
+from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locate_bundle, read_bundle, write_bundle
+from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
+from dp_ir.diffusion.counting import CallCounter
+from dp_ir.diffusion.jump import jump
+from dp_ir.diffusion.noise import generators
+from dp_ir.diffusion.samplers import SAMPLERS, Callback, Sampler
+from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
+from dp_ir.errors import BundleError, DPIRError, ScheduleError, SigmaRangeError
+from dp_ir.restoration.guard import GuardedNetwork
+from dp_ir.restoration.inputs import ImageLike, observe
+from dp_ir.restoration.partners import warn_of_unseen_partners
+from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
+from dp_ir.restoration.protocols import Denoiser, Fusion, NetworkInfo, Restorer, info_of
+from dp_ir.restoration.seeds import image_seeds, sample_seed
+
+DEFAULT_SETTINGS = BundleSettings(
+    schedule={"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
+    tau=400,
+    steps=8,
+    sampler="ddim",
+    spacing="log-sigma",
+    sigma_min=0.01,
+    eta=0.0,
+)
+"""What `Restoration.from_parts` uses unless told otherwise: eight deterministic steps from sigma = 0.37."""
+
+_Chain = tuple[float, Tensor, Sampler, float | None]  # tau, noise levels, sampler, eta
+
+
+@dataclass(frozen=True)
+class RestorationResult:
+    """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or `Picture` for all else.
+
+    Args:
+        image: the restored image (the first sample), clamped to [0, 1].
+        restored: the restorer's own estimate, clamped to [0, 1].
+        samples: all samples where more than one was asked for: an array or tensor (N, ...), or a tuple of pictures.
+        mean: their mean.
+        std: their standard deviation per value (with N - 1), in [0, 1] units: a tensor, or a float32 array (H, W, 3).
+        nfe: evaluations per network ("restorer", "denoiser", "fusion") that each image went through, all samples
+            together.
+    """
+
+    image: Any
+    restored: Any
+    samples: Any | None
+    mean: Any | None
+    std: Any | None
+    nfe: dict[str, int]
+
+
+class Restoration:
+    """A restorer, a denoiser and a fusion network, ready to restore images.
+
+    Build one with `from_pretrained`, `from_parts` or `restorer_only`.
+
+    Example:
+        >>> import torch
+        >>> double = lambda y: torch.nn.functional.interpolate(y, scale_factor=2)
+        >>> restore = Restoration.from_parts(
+        ...     restorer=double,
+        ...     denoiser=lambda noisy, sigma: noisy,
+        ...     fusion=lambda restored, denoised, noisy, sigma: (restored + denoised) / 2,
+        ... )
+        >>> result = restore(torch.rand(1, 3, 8, 8), seed=1)
+        >>> result.image.shape, result.nfe
+        (torch.Size([1, 3, 16, 16]), {'restorer': 1, 'denoiser': 8, 'fusion': 8})
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[Kind, Any],
+        infos: Mapping[Kind, NetworkInfo],
+        records: Mapping[Kind, NetworkRecord],
+        settings: BundleSettings,
+        partners: Mapping[str, str],
+        *,
+        device: str | torch.device,
+        precision: Precision,
+    ) -> None:
+        self.settings, self.infos, self.records = settings, dict(infos), dict(records)
+        self.partners = dict(partners)
+        self.schedule = NoiseSchedule.from_config(settings.schedule)
+        self.device = pick_device(device)
+        bfloat16 = uses_bfloat16(precision, self.device)
+        self._networks = {
+            kind: GuardedNetwork(kind, network, infos[kind], device=self.device, bfloat16=bfloat16)
+            for kind, network in networks.items()
+        }
+        self._chain(
+            None, None, None, None, None, None
+        )  # settings that cannot run are refused now, not at the first image
+        warn_of_unseen_partners(self.partners, list(self._networks), self.records, stacklevel=3)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        revision: str | None = None,
+    ) -> Restoration:
+        """Read a bundle.
+
+        Args:
+            name: a shipped bundle ("sr4"), a folder, or a hub id ("owner/name", needs the extra `hub`).
+            device: "auto", "cpu", "cuda", "mps".
+            precision: of the networks; see `dp_ir.restoration.precision`.
+            revision: branch, tag or commit of a hub id.
+
+        Raises:
+            BundleError: no such bundle, or one that contradicts itself.
+            CheckpointError: a network's file is damaged.
+            SigmaRangeError: the bundle starts at a noise level its denoiser never saw.
+        """
+        bundle = read_bundle(locate_bundle(name, revision=revision))
+        infos = {kind: info_of(network) for kind, network in bundle.networks.items()}
+        return cls(
+            bundle.networks,
+            infos,
+            bundle.records,
+            bundle.settings,
+            bundle.partners,
+            device=device,
+            precision=precision,
+        )
+
+    @classmethod
+    def from_parts(
+        cls,
+        *,
+        restorer: Restorer,
+        denoiser: Denoiser | None = None,
+        fusion: Fusion | None = None,
+        settings: BundleSettings = DEFAULT_SETTINGS,
+        infos: Mapping[Kind, NetworkInfo] | None = None,
+        records: Mapping[Kind, NetworkRecord] | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        **changes: Any,
+    ) -> Restoration:
+        """Put own networks together; modules are moved to the device, otherwise nothing about them is changed.
+
+        Args:
+            restorer: observation -> restored.
+            denoiser: (noisy, sigma) -> denoised.
+            fusion: (restored, denoised, noisy, sigma) -> fused.
+            settings: how they are run.
+            infos: what is known of a network, where it does not say so itself; see `info_of`.
+            records: records of networks of this package as `load_network` gives them; they carry the cards that
+                `save_pretrained` writes and the partners a fusion was trained with.
+            device: "auto", "cpu", "cuda", "mps".
+            precision: of the networks; see `dp_ir.restoration.precision`.
+            changes: fields of `BundleSettings` that replace those of `settings`, such as `tau=300`.
+
+        Raises:
+            DPIRError: the denoiser or the fusion is missing though tau is not 0, or an unknown setting.
+            SigmaRangeError: sampling would start at a noise level the denoiser never saw.
+        """
+        parts: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
+        networks = {kind: network for kind, network in parts.items() if network is not None}
+        try:
+            settings = replace(settings, **changes)
+        except TypeError as error:
+            raise DPIRError(f"Restoration has no such setting ({error}): see BundleSettings.") from error
+        given = dict(records or {})
+        described = {kind: given.get(kind) or _described(network, kind) for kind, network in networks.items()}
+        known = {kind: record for kind, record in described.items() if record is not None}
+        return cls(
+            networks,
+            {kind: (infos or {}).get(kind) or info_of(network) for kind, network in networks.items()},
+            known,
+            settings,
+            known["fusion"].partners if "fusion" in known else {},
+            device=device,
+            precision=precision,
+        )
+
+    @classmethod
+    def restorer_only(
+        cls, restorer: Restorer, *, device: str | torch.device = "auto", precision: Precision = "auto", **changes: Any
+    ) -> Restoration:
+        """The restorer's own estimate, without any diffusion: the same as tau = 0."""
+        return cls.from_parts(restorer=restorer, tau=0, device=device, precision=precision, **changes)
+
+    def save_pretrained(self, folder: str | Path, *, shared: Mapping[Kind, str] | None = None) -> BundleConfig:
+        """Write a bundle that `from_pretrained` reads back bit-equal; self-contained unless `shared` names other files.
+
+        Args:
+            folder: where to write.
+            shared: see `dp_ir.checkpoints.bundle.write_bundle`.
+
+        Raises:
+            BundleError: a network is not one of this package, so that no file could rebuild it.
+            CheckpointError: the folder cannot be written.
+        """
+        if foreign := [kind for kind in self._networks if kind not in self.records]:
+            raise BundleError(
+                f"The {' and the '.join(foreign)} cannot be saved: a bundle holds networks of this package; keep own "
+                "networks in their own files and use from_parts."
+            )
+        modules = {kind: guarded.network for kind, guarded in self._networks.items()}
+        # Training may have gone on since this object was made, so identities are taken anew.
+        records = {kind: describe(modules[kind], kind=kind, card=self.records[kind].card) for kind in modules}
+        return write_bundle(folder, Bundle(self.settings, modules, records, self.partners), shared=shared)
+
+    def __call__(
+        self,
+        image: ImageLike,
+        *,
+        seed: int | Sequence[int] = 0,
+        tau: float | None = None,
+        steps: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
+        spacing: Spacing | None = None,
+        sigma_min: float | None = None,
+        num_samples: int = 1,
+        callback: Callback | None = None,
+    ) -> RestorationResult:
+        """Restore an image, or a batch of images of one size given as a tensor.
+
+        Args:
+            image: a path, `Picture`, PIL image, numpy array (H, W, 3), or tensor (B, 3, H, W) or (3, H, W) in [0, 1].
+            seed: one for every image, or one per image of a batch. An image's result depends on its own seed alone, not
+                on the batch it is in; images with the same seed get the same noise.
+            tau: step of the schedule where sampling starts; 0 gives the restorer's estimate. The settings' own by
+                default, as for all that follow.
+            steps: denoiser and fusion evaluations per sample.
+            sampler: a key of `SAMPLERS`.
+            eta: share of fresh noise per step; with another sampler than the settings' that sampler's own default.
+            spacing: how the steps are spread, see `NoiseSchedule.sigma_grid`.
+            sigma_min: last noise level before 0, in [0, 1] units.
+            num_samples: how many samples to draw; the first is the one that num_samples = 1 gives.
+            callback: called after every step with a `StepInfo`; an exception it raises ends the restoration.
+
+        Raises:
+            ImageReadError: not an image, or one in another range.
+            SigmaRangeError: tau or sigma_min lies outside what the denoiser was trained for.
+            ScheduleError: tau, steps, sampler, eta, spacing or sigma_min is not valid.
+            NetworkContractError: a network returned another shape, NaN or infinity.
+        """
+        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+            raise DPIRError(f"num_samples is {num_samples!r}: expected a whole number of at least 1.")
+        chain = self._chain(tau, steps, sampler, eta, spacing, sigma_min)
+        observation = observe(image)
+        seeds = image_seeds(seed, len(observation.tensor))
+        counter = CallCounter()
+        with torch.inference_mode(), self._evaluation_mode():
+            restored = self._restore(observation.tensor.to(self.device), counter)
+            drawn = [
+                self._sample(restored, [sample_seed(own, index) for own in seeds], chain, counter, callback).clamp(0, 1)
+                for index in range(num_samples)
+            ]
+        # Copies made here are ordinary tensors, those made in inference mode could not enter autograd.
+        finals = [sample.clone() for sample in drawn]
+        pictures = [observation.picture(sample) for sample in finals]
+        stack = torch.stack(finals) if num_samples > 1 else None
+        return RestorationResult(
+            image=pictures[0],
+            restored=observation.picture(restored.clamp(0, 1).clone()),
+            samples=observation.stack(pictures) if stack is not None else None,
+            mean=observation.picture(stack.mean(0)) if stack is not None else None,
+            std=observation.measurement(stack.std(0)) if stack is not None else None,
+            nfe={"restorer": 0, "denoiser": 0, "fusion": 0, **counter.calls},
+        )
+
+    def _restore(self, observation: Tensor, counter: CallCounter) -> Tensor:
+        return counter.wrap("restorer", self._networks["restorer"])(observation)
+
+    def _sample(
+        self, restored: Tensor, seeds: Sequence[int], chain: _Chain, counter: CallCounter, callback: Callback | None
+    ) -> Tensor:
+        """One sample per image from E[x0 | y], not clamped."""
+        tau, sigmas, sampler, eta = chain
+        if tau == 0:
+            return restored
+        denoiser = counter.wrap("denoiser", self._networks["denoiser"])
+        fusion = counter.wrap("fusion", self._networks["fusion"])
+
+        def estimate(noisy: Tensor, sigma: Tensor) -> Tensor:
+            return fusion(restored, denoiser(noisy, sigma=sigma), noisy, sigma=sigma)
+
+        own = generators(seeds)
+        jump_eta = eta if eta is not None else float(sampler is SAMPLERS["ddpm"])
+        noisy = jump(self.schedule, restored, tau, own, eta=jump_eta)
+        return sampler(estimate, noisy, sigmas, generators=own, eta=eta, callback=callback)
+
+    def _chain(
+        self,
+        tau: float | None,
+        steps: int | None,
+        sampler: str | None,
+        eta: float | None,
+        spacing: Spacing | str | None,
+        sigma_min: float | None,
+    ) -> _Chain:
+        """Fill in the settings and check that the networks can follow."""
+        settings = self.settings
+        name = settings.sampler if sampler is None else sampler
+        if name not in SAMPLERS:
+            raise ScheduleError(f"The sampler is {name!r}, which is unknown: use one of {', '.join(SAMPLERS)}.")
+        if eta is None and name == settings.sampler:
+            eta = settings.eta
+        tau = settings.tau if tau is None else tau
+        if tau == 0:
+            return 0.0, torch.zeros(1, dtype=torch.float64), SAMPLERS[name], eta
+        if missing := [kind for kind in ("denoiser", "fusion") if kind not in self._networks]:
+            raise DPIRError(
+                f"Sampling from tau = {tau:g} needs a {' and a '.join(missing)}: give both, or ask for the restorer's "
+                "own estimate with Restoration.restorer_only or tau=0."
+            )
+        sigmas = self.schedule.sigma_grid(
+            tau,
+            settings.steps if steps is None else steps,
+            settings.spacing if spacing is None else spacing,  # type: ignore[arg-type]  # checked by sigma_grid
+            sigma_min=settings.sigma_min if sigma_min is None else sigma_min,
+        )
+        self._check_sigma_range(tau, sigmas)
+        return tau, sigmas, SAMPLERS[name], eta
+
+    def _check_sigma_range(self, tau: float, sigmas: Tensor) -> None:
+        limits = self.infos["denoiser"].sigma_range
+        if limits is None:
+            return
+        highest, lowest = float(sigmas[0]), float(sigmas[-2])
+        if highest > limits[1] * (1 + 1e-6):
+            raise SigmaRangeError(
+                f"tau = {tau:g} starts at the noise level {highest:.4g}, but the denoiser was trained for levels up to "
+                f"{limits[1]:.4g}: choose a smaller tau."
+            )
+        if lowest < limits[0] * (1 - 1e-6):
+            raise SigmaRangeError(
+                f"The last step is at the noise level {lowest:.4g}, but the denoiser was trained for levels from "
+                f"{limits[0]:.4g}: choose a larger sigma_min, or fewer steps."
+            )
+
+    @contextmanager
+    def _evaluation_mode(self) -> Iterator[None]:
+        """Evaluation mode for the time of a call, so that a trainer can use its live networks for validation."""
+        networks = [guarded.network for guarded in self._networks.values()]
+        modules = [module for network in networks if isinstance(network, nn.Module) for module in network.modules()]
+        training = [module for module in modules if module.training]  # parts of a live network may be frozen
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def _described(network: Any, kind: Kind) -> NetworkRecord | None:
+    if isinstance(network, nn.Module) and architecture_of(network) is not None:
+        return describe(network, kind=kind)
+    return None

@@ -1,0 +1,23 @@
+"""Every task there is. A new task is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from dp_ir.checkpoints.architectures import nearest
+from dp_ir.errors import DPIRError
+from dp_ir.tasks.sr4 import SR4
+from dp_ir.tasks.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (SR4,)}
+"""Tasks by name."""
+
+
+def get_task(name: str) -> Task:
+    """The task of that name, such as "sr4".
+
+    Raises:
+        DPIRError: there is none; the sentence lists those there are.
+    """
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise DPIRError(f"There is no task {name!r}{nearest(name, TASKS)}: known are {', '.join(TASKS)}.") from None

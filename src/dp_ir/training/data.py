@@ -1,0 +1,150 @@
+"""Training samples as a pure function of (seed, sample number): nothing to save, resuming is exact by construction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from dp_ir.errors import DataError
+from dp_ir.training.recipe import NoiseRecipe
+from dp_ir.training.store import ImageStore
+
+
+def is_held_out(name: str, fraction: float) -> bool:
+    """Whether an image belongs to the validation split: decided by the SHA-256 of its name, so it never moves."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < fraction
+
+
+def split(store: ImageStore, fraction: float) -> tuple[list[int], list[int]]:
+    """Numbers of the training images and of the held-out images of a store.
+
+    Raises:
+        DataError: one of the two would be empty.
+    """
+    held_out = [i for i, image in enumerate(store.images) if is_held_out(image.name, fraction)]
+    training = [i for i in range(len(store)) if i not in set(held_out)]
+    if not training or not held_out:
+        raise DataError(
+            f"Of {len(store)} images {len(held_out)} would be held out for validation and {len(training)} be left to "
+            f"train on; both must be at least one: give more images or change data.validation_fraction ({fraction})."
+        )
+    return training, held_out
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A second store whose images belong to the first one's by number: observations, or cached restorer outputs."""
+
+    name: str
+    store: ImageStore
+    scale: int  # the clean image is this many times larger
+
+
+class Patches(Dataset[dict[str, Tensor]]):
+    """Random patches, mirrored and turned, with the noise that belongs to them.
+
+    Sample i depends on (seed, i) alone. Images are drawn with a probability proportional to the square root of their
+    pixel count: large photographs hold more to learn, but not in proportion.
+
+    Args:
+        store: clean images.
+        numbers: which of them to draw from.
+        patch: side of the clean patch in pixels.
+        align: patches start at multiples of this many pixels (the task's scale).
+        companions: further stores cut at the same place.
+        noise: distribution of noise levels; None for training that adds no noise.
+        seed: of the whole run.
+
+    A sample holds `clean` (3, patch, patch), one entry per companion, and with `noise` also `eps` (3, patch, patch) of
+    unit variance and `sigma` ().
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        numbers: Sequence[int],
+        *,
+        patch: int,
+        align: int,
+        companions: Sequence[Companion] = (),
+        noise: NoiseRecipe | None = None,
+        seed: int = 0,
+    ) -> None:
+        large = [i for i in numbers if min(store.images[i].height, store.images[i].width) >= patch + align]
+        if not large:
+            raise DataError(
+                f"No image is as large as a patch of {patch} pixels; use larger images or a smaller data.patch."
+            )
+        self._store, self._numbers, self._patch, self._align = store, large, patch, align
+        self._companions, self._noise, self._seed = companions, noise, seed
+        weights = np.sqrt([store.images[i].height * store.images[i].width for i in large])
+        self._cumulative = np.cumsum(weights) / weights.sum()
+
+    def __getitem__(self, sample: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self._seed, sample))
+        number = self._numbers[min(int(np.searchsorted(self._cumulative, rng.random())), len(self._numbers) - 1)]
+        place = self._store.images[number]
+        top = int(rng.integers((place.height - self._patch) // self._align + 1)) * self._align
+        left = int(rng.integers((place.width - self._patch) // self._align + 1)) * self._align
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+        def orient(patch: npt.NDArray[np.float32]) -> Tensor:
+            patch = np.rot90(patch[..., ::-1] if mirrored else patch, turns, axes=(1, 2))
+            return torch.from_numpy(np.ascontiguousarray(patch))
+
+        side = self._patch
+        result = {"clean": orient(self._store.crop(number, top, left, side, side))}
+        for companion in self._companions:
+            k = companion.scale
+            result[companion.name] = orient(companion.store.crop(number, top // k, left // k, side // k, side // k))
+        if self._noise is not None:
+            level = np.exp(np.log(self._noise.median) + self._noise.log_std * rng.standard_normal())
+            result["sigma"] = torch.tensor(np.clip(level, self._noise.low, self._noise.high), dtype=torch.float32)
+            result["eps"] = torch.from_numpy(rng.standard_normal((3, side, side), dtype=np.float32))
+        return result
+
+
+class StepBatches(Sampler[list[int]]):
+    """Sample numbers of each remaining step for one of several processes; together they draw what one would.
+
+    Args:
+        first, last: steps [first, last).
+        batch: samples per step over all processes.
+        process, processes: which share of each batch is this process's.
+    """
+
+    def __init__(self, first: int, last: int, batch: int, process: int = 0, processes: int = 1) -> None:
+        if batch % processes:
+            raise DataError(
+                f"optim.batch is {batch}, which {processes} processes cannot share; use a multiple of {processes}."
+            )
+        self._steps, self._batch = range(first, last), batch
+        share = batch // processes
+        self._mine = range(process * share, (process + 1) * share)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self._steps:
+            yield [step * self._batch + i for i in self._mine]
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+def validation_crops(
+    store: ImageStore, numbers: Sequence[int], *, count: int, side: int, align: int
+) -> list[tuple[int, int, int, int]]:
+    """Central crops (number, top, left, side) of the first `count` held-out images, starts and sides aligned."""
+    crops = []
+    for number in numbers[:count]:
+        place = store.images[number]
+        size = min(side, place.height, place.width) // align * align
+        top, left = (place.height - size) // 2 // align * align, (place.width - size) // 2 // align * align
+        crops.append((number, top, left, size))
+    return crops

@@ -1,0 +1,140 @@
+"""What each kind of network is trained for: its loss, and how it is judged during training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+Degrade = Callable[[Tensor], Tensor]
+"""clean (B, 3, H, W) -> observation (B, 3, H / scale, W / scale)."""
+
+Metrics = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+"""name -> function (output, target), both (B, 3, H, W) in [0, 1], giving one value per image (B,)."""
+
+BORDER = 16
+"""Pixels around a clean patch that are read for the degradation and then cut off, so that its filters see no border."""
+
+
+class Objective(Protocol):
+    """The loss of a training step and the figures of a validation."""
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean loss of a batch from `Patches`."""
+
+    def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
+        """Figures on held-out crops, each a batch of one."""
+
+
+@dataclass(frozen=True)
+class DenoiserObjective:
+    """Mean squared error at every noise level, weighted as EDM does so that each level counts the same.
+
+    With prior variance sigma_data^2 the weight is 1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
+    """
+
+    sigma_data: float = 0.25
+    levels: tuple[float, ...] = (15 / 255, 25 / 255, 50 / 255, 0.5)
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean over the batch of the weighted squared error."""
+        clean, sigma = batch["clean"], batch["sigma"]
+        denoised = model(clean + sigma[:, None, None, None] * batch["eps"], sigma)
+        return _weighted_error(denoised, clean, sigma, self.sigma_data)
+
+    def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
+        """Every metric at every level, on noise that is the same each time."""
+        figures: dict[str, list[Tensor]] = {}
+        for level in self.levels:
+            for number, crop in enumerate(crops):
+                clean = crop["clean"]
+                noisy, sigma = _noisy(clean, level, number)
+                denoised = model(noisy, sigma).float()
+                for name, metric in metrics.items():
+                    figures.setdefault(f"{name}_{_level_name(level)}", []).append(metric(denoised, clean))
+        return _means(figures)
+
+
+@dataclass(frozen=True)
+class RestorerObjective:
+    """Mean squared error, because the restorer must estimate the mean E[x0 | y]; degraded on the fly or paired."""
+
+    degrade: Degrade
+    scale: int
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean squared error over the batch, in units of 1e-3, the size of a 4x residual, which suits the clipping."""
+        observation, clean = self._pair(batch)
+        return (model(observation) - clean).square().mean() * 1e3
+
+    def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
+        """Every metric on every crop."""
+        figures: dict[str, list[Tensor]] = {}
+        for crop in crops:
+            observation, clean = self._pair(crop)
+            restored = model(observation).float()
+            for name, metric in metrics.items():
+                figures.setdefault(name, []).append(metric(restored, clean))
+        return _means(figures)
+
+    def _pair(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        if "observation" in batch:
+            return batch["observation"], batch["clean"]
+        inner = slice(BORDER, -BORDER)
+        coarse = slice(BORDER // self.scale, -(BORDER // self.scale))
+        return self.degrade(batch["clean"])[..., coarse, coarse], batch["clean"][..., inner, inner]
+
+
+@dataclass(frozen=True)
+class FusionObjective:
+    """Mean squared error of the fused estimate, preconditioned for clean - restored of standard deviation `spread`."""
+
+    denoiser: Callable[[Tensor, Tensor], Tensor]
+    spread: float = 0.1
+    levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean over the batch of the weighted squared error; the denoiser is frozen."""
+        clean, sigma = batch["clean"], batch["sigma"]
+        noisy = clean + sigma[:, None, None, None] * batch["eps"]
+        with torch.no_grad():
+            denoised = self.denoiser(noisy, sigma).float()
+        fused = model(batch["restored"], denoised, noisy, sigma)
+        return _weighted_error(fused, clean, sigma, self.spread)
+
+    def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
+        """Every metric of the fused estimate, of the denoiser's and of the restorer's at every level."""
+        figures: dict[str, list[Tensor]] = {}
+        for number, crop in enumerate(crops):
+            clean, restored = crop["clean"], crop["restored"]
+            for name, metric in metrics.items():
+                figures.setdefault(f"{name}_restored", []).append(metric(restored, clean))
+            for level in self.levels:
+                noisy, sigma = _noisy(clean, level, number)
+                denoised = self.denoiser(noisy, sigma).float()
+                fused = model(restored, denoised, noisy, sigma).float()
+                for name, metric in metrics.items():
+                    figures.setdefault(f"{name}_denoised_{_level_name(level)}", []).append(metric(denoised, clean))
+                    figures.setdefault(f"{name}_fused_{_level_name(level)}", []).append(metric(fused, clean))
+        return _means(figures)
+
+
+def _weighted_error(estimate: Tensor, clean: Tensor, sigma: Tensor, prior: float) -> Tensor:
+    weight = (sigma**2 + prior**2) / (sigma * prior) ** 2
+    return ((estimate - clean).square().mean(dim=(1, 2, 3)) * weight).mean()
+
+
+def _noisy(clean: Tensor, level: float, seed: int) -> tuple[Tensor, Tensor]:
+    eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
+    return clean + level * eps, clean.new_full((clean.shape[0],), level)
+
+
+def _level_name(level: float) -> str:
+    return f"sigma{level:.3f}".rstrip("0")
+
+
+def _means(figures: Mapping[str, Sequence[Tensor]]) -> dict[str, float]:
+    return {name: torch.cat([value.reshape(-1) for value in values]).mean().item() for name, values in figures.items()}

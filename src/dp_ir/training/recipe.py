@@ -1,0 +1,183 @@
+"""Training recipes: one YAML file per network, checked against a schema, with overrides from the command line."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from dp_ir.checkpoints import KINDS
+from dp_ir.errors import MissingExtraError, RecipeError
+
+MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+"""Precision in a recipe -> its name in accelerate."""
+
+
+@dataclass
+class NetworkRecipe:
+    """Which network to train."""
+
+    architecture: str = "???"  # a name of checkpoints.ARCHITECTURES
+    config: dict[str, Any] = field(default_factory=dict)  # its hyper-parameters; those left out keep their defaults
+    init: str | None = None  # a weight file to start from, instead of random weights
+
+
+@dataclass
+class DataRecipe:
+    """Which images to train on."""
+
+    clean: str = "???"  # folder of clean images
+    observation: str | None = None  # folder of observations with equal names; None degrades the clean images on the fly
+    task: str = "sr4"  # how observation and clean image belong together
+    patch: int = 64  # side of the clean training patches, pixels
+    validation_fraction: float = 0.06  # share of images held out, chosen by the hash of their names
+    validation_crop: int = 192  # side of the central crop that validation looks at
+    validation_images: int = 16  # how many held-out images validation looks at
+    cache: str | None = None  # folder for decoded pixels; None: the user's cache folder
+    description: str = ""  # what the images are and under which licence, for the card
+    workers: int = 0  # processes that read patches beside the training process
+
+
+@dataclass
+class NoiseRecipe:
+    """Noise levels of denoiser and fusion training: log-normal, clipped, in [0, 1] image units."""
+
+    median: float = 0.12
+    log_std: float = 1.0
+    low: float = 0.005
+    high: float = 1.0
+
+
+@dataclass
+class PartnerRecipe:
+    """The frozen networks around a fusion network: weight files."""
+
+    restorer: str | None = None
+    denoiser: str | None = None
+
+
+@dataclass
+class OptimRecipe:
+    """AdamW with linear warm-up and cosine decay to zero, and an exponential moving average of the weights."""
+
+    steps: int = 10_000
+    batch: int = 16  # patches per step, over all processes
+    learning_rate: float = 1e-3
+    warm_up: int = 200  # steps
+    weight_decay: float = 0.0
+    clip: float = 1.0  # largest gradient norm
+    ema: float = 0.999
+
+
+@dataclass
+class LogRecipe:
+    """How often something is written."""
+
+    every: int = 100  # steps between rows of log.csv
+    validate: int = 1_000  # steps between validations
+    checkpoint: int = 500  # steps between checkpoints
+    tensorboard: bool = False
+
+
+@dataclass
+class Recipe:
+    """Everything that defines a training run."""
+
+    kind: str = "???"  # denoiser, restorer or fusion
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    noise: NoiseRecipe = field(default_factory=NoiseRecipe)
+    partners: PartnerRecipe = field(default_factory=PartnerRecipe)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    log: LogRecipe = field(default_factory=LogRecipe)
+    precision: str = "bfloat16"  # of the networks' arithmetic: float32, bfloat16 or float16; weights stay float32
+    seed: int = 0
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = importlib.resources.files("dp_ir.training") / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply overrides and check both against the schema.
+
+    Args:
+        name_or_path: the name of a shipped recipe, or a YAML file.
+        overrides: `section.key=value` strings; they win over the file.
+
+    Raises:
+        RecipeError: the recipe is unknown or unreadable, a key is unknown, a value has the wrong type or is missing.
+        MissingExtraError: the extra `train` is not installed.
+    """
+    try:
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+    except ImportError as error:
+        raise MissingExtraError("Training", "omegaconf", "train") from error
+
+    if name_or_path in shipped_recipes():
+        text = (importlib.resources.files("dp_ir.training") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            names = ", ".join(shipped_recipes())
+            raise RecipeError(
+                f"There is no recipe '{name_or_path}': give a YAML file or one of the shipped names ({names})."
+            )
+        text = path.read_text("utf-8")
+    try:
+        merged = OmegaConf.merge(
+            OmegaConf.structured(Recipe), OmegaConf.create(text), OmegaConf.from_dotlist(list(overrides))
+        )
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            given = " ".join(f"{key}=..." for key in missing)
+            raise RecipeError(
+                f"The recipe '{name_or_path}' leaves open {', '.join(missing)}: add {given} to the command."
+            )
+        recipe = cast(Recipe, OmegaConf.to_object(merged))
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise RecipeError(f"The recipe '{name_or_path}' with {list(overrides)} is not valid: {first_line}.") from error
+    _check(recipe)
+    return recipe
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as YAML, as it is stored beside the weights."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.structured(recipe))
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.kind not in KINDS:
+        raise RecipeError(f"The recipe trains a '{recipe.kind}'; kind must be one of {', '.join(KINDS)}.")
+    if recipe.precision not in MIXED_PRECISION:
+        raise RecipeError(f"precision is '{recipe.precision}'; it must be one of {', '.join(MIXED_PRECISION)}.")
+    positive = {
+        "optim.steps": recipe.optim.steps,
+        "optim.batch": recipe.optim.batch,
+        "optim.learning_rate": recipe.optim.learning_rate,
+        "optim.clip": recipe.optim.clip,
+        "data.patch": recipe.data.patch,
+        "log.every": recipe.log.every,
+        "log.validate": recipe.log.validate,
+        "log.checkpoint": recipe.log.checkpoint,
+    }
+    for name, value in positive.items():
+        if not value > 0:
+            raise RecipeError(f"{name} is {value}; it must be greater than 0.")
+    if not 0 < recipe.noise.low < recipe.noise.high:
+        raise RecipeError(
+            f"noise.low is {recipe.noise.low} and noise.high {recipe.noise.high}; 0 < low < high is needed."
+        )
+    if recipe.kind == "fusion" and not (recipe.partners.restorer and recipe.partners.denoiser):
+        raise RecipeError(
+            "A fusion network is trained for two frozen networks: set partners.restorer and partners.denoiser."
+        )

@@ -1,0 +1,251 @@
+"""From a recipe to a trained network: joins images, objective and trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
+from dp_ir.errors import DataError, MissingExtraError, RecipeError
+from dp_ir.tasks import Task, get_task
+from dp_ir.training.data import Companion, Patches, StepBatches, split, validation_crops
+from dp_ir.training.objectives import (
+    BORDER,
+    DenoiserObjective,
+    FusionObjective,
+    Metrics,
+    Objective,
+    RestorerObjective,
+)
+from dp_ir.training.recipe import Recipe, load_recipe, recipe_text
+from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store
+from dp_ir.training.trainer import Progress, Trainer
+
+
+def train(
+    kind: str,
+    recipe: str,
+    overrides: Sequence[str],
+    out: Path,
+    *,
+    metrics: Metrics | None = None,
+    watch: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Train one network as a recipe says; continues a run that was interrupted.
+
+    Args:
+        kind: "denoiser", "restorer" or "fusion"; must be the recipe's.
+        recipe: the name of a shipped recipe, or a YAML file.
+        overrides: `section.key=value` strings.
+        out: folder of the run.
+        metrics: judge the network during training; see `objectives.Metrics`.
+        watch: called after each step.
+
+    Returns:
+        The weight file, `out/<kind>.safetensors`.
+
+    Raises:
+        RecipeError, DataError, CheckpointError, MissingExtraError: with one sentence each.
+    """
+    settings = load_recipe(recipe, overrides)
+    if settings.kind != kind:
+        raise RecipeError(
+            f"The recipe '{recipe}' trains a {settings.kind}, not a {kind}: use `dp-ir train {settings.kind}`."
+        )
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise MissingExtraError("Training", "accelerate", "train") from error
+    processes = PartialState()
+
+    torch.manual_seed(settings.seed)
+    network = _network(settings)
+    with processes.main_process_first():
+        images = _Images(settings, processes.device)
+    trainer = Trainer(
+        network,
+        settings,
+        out,
+        loss=images.objective(network).loss,
+        validate=partial(images.validate, metrics=metrics or {}, device=processes.device),
+        export=partial(_export, settings, out / f"{kind}.safetensors", images.card),
+        watch=watch,
+    )
+    if processes.is_main_process:
+        (out / "recipe.yaml").write_text(recipe_text(settings), "utf-8")
+    trainer.run(images.batches)
+    return out / f"{kind}.safetensors"
+
+
+def _network(settings: Recipe) -> nn.Module:
+    config = dict(settings.network.config)
+    if settings.kind == "denoiser" and settings.network.architecture == "unet-denoiser":
+        config.setdefault("sigma_range", [settings.noise.low, settings.noise.high])
+    network = build(settings.network.architecture, config)
+    if settings.network.init is not None:
+        start, record = load_network(settings.network.init)
+        if start.config != network.config:
+            raise RecipeError(
+                f"{settings.network.init} holds a {record.architecture} with {start.config}, the recipe asks for "
+                f"{settings.network.architecture} with {network.config}: make the two agree."
+            )
+        network.load_state_dict(start.state_dict())
+    return network
+
+
+def _export(
+    settings: Recipe, path: Path, card: Mapping[str, Any], network: nn.Module, record: Mapping[str, Any]
+) -> None:
+    training = {**record, "patch": settings.data.patch, "learning_rate": settings.optim.learning_rate}
+    if settings.network.init is not None:
+        training["started_from"] = Path(settings.network.init).name
+    kind = cast(Any, settings.kind)
+    save_network(path, network, kind=kind, card={**card, "training": training, "licence": "Apache-2.0"})
+
+
+class _Images:
+    """The images of one run: what is trained on, what is held out, and everything that is cut along with them."""
+
+    def __init__(self, settings: Recipe, device: torch.device) -> None:
+        data = settings.data
+        cache = Path(data.cache) if data.cache else default_cache()
+        self._settings, self._task, self._device = settings, get_task(data.task), device
+        self._store = open_store(Path(data.clean), cache)
+        self._training, self._held_out = split(self._store, data.validation_fraction)
+        self._companions: list[Companion] = []
+        self._denoiser: nn.Module | None = None
+        self.card: dict[str, Any] = {
+            "data": {
+                "description": data.description,
+                "images": len(self._training),
+                "held_out": len(self._held_out),
+                "megapixels": round(
+                    sum(self._store.images[i].height * self._store.images[i].width for i in self._training) / 1e6
+                ),
+            }
+        }
+        if data.observation is not None and settings.kind != "denoiser":
+            observations = open_store(Path(data.observation), cache)
+            _check_pairs(self._store, observations, self._task.scale)
+            self._companions.append(Companion("observation", observations, self._task.scale))
+        if settings.kind == "fusion":
+            self._add_partners(cache)
+
+    def objective(self, network: nn.Module) -> Objective:
+        """What this kind of network is trained for."""
+        if self._settings.kind == "denoiser":
+            self._objective: Objective = DenoiserObjective(getattr(network, "sigma_data", DenoiserObjective.sigma_data))
+        elif self._settings.kind == "restorer":
+            self._objective = RestorerObjective(self._task.degrade, self._task.scale)
+        else:
+            assert self._denoiser is not None
+            self._objective = FusionObjective(self._denoiser, getattr(network, "spread", FusionObjective.spread))
+        return self._objective
+
+    def batches(self, first: int, process: int, processes: int) -> Iterable[Mapping[str, Tensor]]:
+        """Batches of the steps from `first` on, for one of several processes."""
+        settings = self._settings
+        patches = Patches(
+            self._store,
+            self._training,
+            patch=settings.data.patch + 2 * self._border,
+            align=self._align,
+            companions=self._companions,
+            noise=None if settings.kind == "restorer" else settings.noise,
+            seed=settings.seed,
+        )
+        sampler = StepBatches(first, settings.optim.steps, settings.optim.batch, process, processes)
+        pinned = self._device.type == "cuda"
+        return DataLoader(patches, batch_sampler=sampler, num_workers=settings.data.workers, pin_memory=pinned)
+
+    def validate(self, network: nn.Module, *, metrics: Metrics, device: torch.device) -> dict[str, float]:
+        """Figures of a network on the held-out images."""
+        data = self._settings.data
+        crops = []
+        side = data.validation_crop + 2 * self._border
+        places = validation_crops(
+            self._store, self._held_out, count=data.validation_images, side=side, align=self._align
+        )
+        for number, top, left, side in places:
+            crop = {"clean": self._store.crop(number, top, left, side, side)}
+            for companion in self._companions:
+                k = companion.scale
+                crop[companion.name] = companion.store.crop(number, top // k, left // k, side // k, side // k)
+            crops.append({name: torch.from_numpy(value)[None].to(device) for name, value in crop.items()})
+        return self._objective.validate(network, crops, metrics)
+
+    @property
+    def _align(self) -> int:
+        return 1 if self._settings.kind == "denoiser" else self._task.scale
+
+    @property
+    def _border(self) -> int:
+        on_the_fly = self._settings.kind == "restorer" and self._settings.data.observation is None
+        return BORDER if on_the_fly else 0
+
+    def _add_partners(self, cache: Path) -> None:
+        partners = self._settings.partners
+        assert partners.restorer is not None
+        assert partners.denoiser is not None
+        restorer, restorer_record = load_network(partners.restorer)
+        self._denoiser, denoiser_record = load_network(partners.denoiser)
+        self._denoiser.requires_grad_(False).to(self._device).to(memory_format=torch.channels_last)
+        restored = _restored_store(
+            self._store, self._companions, restorer, restorer_record, self._task, cache, self._device
+        )
+        self._companions = [Companion("restored", restored, 1)]
+        self.card["partners"] = {
+            "restorer_sha256": restorer_record.sha256,
+            "denoiser_sha256": denoiser_record.sha256,
+        }
+
+
+def _check_pairs(clean: ImageStore, observations: ImageStore, scale: int) -> None:
+    names = [Path(image.name).with_suffix("") for image in clean.images]
+    others = [Path(image.name).with_suffix("") for image in observations.images]
+    unpaired = sorted(str(name) for name in set(names) ^ set(others))
+    if unpaired or names != others:
+        what = ", ".join(unpaired[:3]) or "names that differ only in their suffix"
+        raise DataError(
+            f"Clean images and observations do not pair up by name ({what}): both folders need the same names."
+        )
+    for image, other in zip(clean.images, observations.images, strict=True):
+        if (image.height // scale, image.width // scale) != (other.height, other.width):
+            raise DataError(
+                f"{image.name} is {image.width}x{image.height} and its observation {other.width}x{other.height}; "
+                f"expected {image.width // scale}x{image.height // scale} at scale {scale}."
+            )
+
+
+def _restored_store(
+    clean: ImageStore,
+    companions: Sequence[Companion],
+    restorer: nn.Module,
+    record: NetworkRecord,
+    task: Task,
+    cache: Path,
+    device: torch.device,
+) -> ImageStore:
+    """The restorer's output for every image, computed once: it does not depend on the diffusion step."""
+    origin = companions[0].store if companions else clean
+    path = cache / f"restored-{record.sha256[:16]}-{origin.key}.raw"
+    if path.with_suffix(".json").is_file():
+        return ImageStore(path)
+    restorer = restorer.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    with StoreWriter(path, "float16") as writer, torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        for number, image in enumerate(clean.images):
+            place = origin.images[number]
+            source = torch.from_numpy(origin.crop(number, 0, 0, place.height, place.width))[None].to(device)
+            restored = restorer(source if companions else task.degrade(task.crop(source))).float()
+            restored = restored[..., : image.height, : image.width]
+            # Observations leave out the last rows and columns where the image is no multiple of the scale.
+            missing = (0, image.width - restored.shape[3], 0, image.height - restored.shape[2])
+            restored = torch.nn.functional.pad(restored, missing, mode="replicate")
+            writer.add(image.name, restored[0].permute(1, 2, 0).cpu().numpy())
+    return ImageStore(path)

@@ -1,0 +1,133 @@
+"""Decoded training images in one memory-mapped file: a patch costs a copy, not the decoding of a photograph."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dp_ir.errors import DataError
+from dp_ir.image import IMAGE_SUFFIXES, read_image
+from dp_ir.training.fingerprint import Fingerprint, known_images, matching_test_image
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Where one image lies in the store."""
+
+    name: str
+    height: int
+    width: int
+    offset: int  # elements from the start of the file
+
+
+class ImageStore:
+    """Images of one folder as a memory-mapped array.
+
+    Args:
+        path: file of raw elements; `path` with the suffix .json names the images and their places.
+    """
+
+    def __init__(self, path: Path) -> None:
+        index = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        self.key = path.stem
+        self.images = [StoredImage(**entry) for entry in index["images"]]
+        self._elements: npt.NDArray[Any] = np.memmap(path, dtype=index["dtype"], mode="r")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def crop(self, number: int, top: int, left: int, height: int, width: int) -> npt.NDArray[np.float32]:
+        """Cut (3, height, width) float32 in [0, 1] out of image `number`."""
+        place = self.images[number]
+        size = 3 * place.height * place.width
+        image = self._elements[place.offset : place.offset + size].reshape(place.height, place.width, 3)
+        patch = image[top : top + height, left : left + width].transpose(2, 0, 1)
+        return patch.astype(np.float32) / 255 if patch.dtype == np.uint8 else patch.astype(np.float32)
+
+
+class StoreWriter:
+    """Context manager that writes an `ImageStore`; nothing has its final name before the context ends well."""
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._dtype = path, dtype
+        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        self._file = self._partial.open("wb")
+        self._images: list[dict[str, Any]] = []
+        self._elements = 0
+
+    def add(self, name: str, pixels: npt.NDArray[Any]) -> None:
+        """Append pixels (H, W, 3) of the store's dtype."""
+        height, width, _ = pixels.shape
+        self._file.write(np.ascontiguousarray(pixels, dtype=self._dtype).tobytes())
+        self._images.append({"name": name, "height": height, "width": width, "offset": self._elements})
+        self._elements += pixels.size
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, error: object, traceback: object) -> None:
+        self._file.close()
+        if error_type is not None:
+            self._partial.unlink()
+            return
+        self._partial.replace(self._path)
+        index = self._path.with_suffix(".json")
+        partial = index.with_name(f"{index.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps({"dtype": self._dtype, "images": self._images}), "utf-8")
+        partial.replace(index)
+
+
+def default_cache() -> Path:
+    """The user's cache folder for decoded images."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dp-ir"
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted by their path.
+
+    Raises:
+        DataError: the folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; training needs a folder of images.")
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    if not files:
+        raise DataError(f"{folder} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return files
+
+
+def open_store(folder: Path, cache: Path) -> ImageStore:
+    """Decode all images of a folder once (8 bits per channel) and open the result.
+
+    The store is keyed by the files' names, sizes and times, so a changed folder is decoded again.
+
+    Raises:
+        DataError: the folder holds no image, or an image of a standard test set.
+        ImageReadError: a file cannot be decoded.
+    """
+    files = image_files(folder)
+    listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    key = hashlib.sha256(json.dumps([str(folder.resolve()), listing]).encode()).hexdigest()[:16]
+    path = cache / f"images-{key}.raw"
+    if path.with_suffix(".json").is_file():
+        return ImageStore(path)
+    tests = known_images("test-images")
+    with StoreWriter(path, "uint8") as writer:
+        for file in files:
+            pixels = read_image(file).pixels
+            test_image = matching_test_image(Fingerprint.of(pixels), tests)
+            if test_image is not None:
+                raise DataError(
+                    f"{file} is the image {test_image.name} of the test set {test_image.split}; figures on images that "
+                    "were trained on mean nothing: remove it from the folder."
+                )
+            writer.add(str(file.relative_to(folder)), (pixels * 255).round())
+    return ImageStore(path)

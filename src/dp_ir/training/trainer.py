@@ -1,0 +1,245 @@
+"""The training loop, the same for every kind of network."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dp_ir.errors import CheckpointError, MissingExtraError
+from dp_ir.restoration.precision import processor_name
+from dp_ir.training.recipe import MIXED_PRECISION, OptimRecipe, Recipe
+
+logger = logging.getLogger(__name__)
+
+Batches = Callable[[int, int, int], Iterable[Mapping[str, Tensor]]]
+"""(first step, process, processes) -> batches of the remaining steps."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training tells whoever watches it, once per step."""
+
+    step: int
+    steps: int
+    loss: float | None  # None between rows of the log
+    figures: Mapping[str, float] = field(default_factory=dict)  # of the validation at this step, if there was one
+
+
+class Trainer:
+    """Trains one network: AdamW, warm-up and cosine decay, gradient clipping, moving average, checkpoints, log.
+
+    A run lives in its folder: `checkpoint.pt` (replaced atomically), `log.csv`, `validation.csv` and `recipe.yaml`.
+    Running it again continues from the checkpoint; because samples and noise depend only on the seed and the sample's
+    number, k steps, an interruption and the remaining steps give the same weights as all steps at once (bit for bit on
+    a CPU).
+
+    Args:
+        model: network to train.
+        recipe: the run's recipe.
+        out: folder of the run.
+        loss: (model, batch) -> scalar.
+        validate: model -> figures.
+        export: (model, record of the run so far) -> None, writes the weights that will be used.
+        watch: called with a `Progress` after each step, on the main process.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        out: Path,
+        *,
+        loss: Callable[[nn.Module, Mapping[str, Tensor]], Tensor],
+        validate: Callable[[nn.Module], dict[str, float]],
+        export: Callable[[nn.Module, dict[str, Any]], None],
+        watch: Callable[[Progress], None] | None = None,
+    ) -> None:
+        try:
+            from accelerate import Accelerator
+        except ImportError as error:
+            raise MissingExtraError("Training", "accelerate", "train") from error
+
+        self._recipe, self._out = recipe, out
+        self._loss, self._validate, self._export, self._watch = loss, validate, export, watch
+        out.mkdir(parents=True, exist_ok=True)
+        self.accelerator = Accelerator(
+            mixed_precision=MIXED_PRECISION[recipe.precision],
+            log_with="tensorboard" if recipe.log.tensorboard else None,
+            project_dir=str(out),
+        )
+        if recipe.log.tensorboard:
+            self.accelerator.init_trackers("tensorboard")
+        model = model.to(memory_format=torch.channels_last)
+        optim = recipe.optim
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=optim.learning_rate, betas=(0.9, 0.99), weight_decay=optim.weight_decay, fused=True
+        )
+        self._model, self._optimizer = self.accelerator.prepare(model, optimizer)
+        self._ema = AveragedModel(self._unwrapped(), multi_avg_fn=get_ema_multi_avg_fn(optim.ema))  # type: ignore[no-untyped-call]
+        self._step, self._seconds = 0, 0.0
+        self._resume()
+
+    @property
+    def step(self) -> int:
+        """Steps done so far, over all sessions of this run."""
+        return self._step
+
+    def run(self, batches: Batches) -> nn.Module:
+        """Train to the end of the recipe and return the averaged network.
+
+        Args:
+            batches: gives the batches of the remaining steps; see `Batches`.
+        """
+        optim, log = self._recipe.optim, self._recipe.log
+        accelerator = self.accelerator
+        started, seconds_before = time.monotonic(), self._seconds
+        running: list[Tensor] = []
+        source = batches(self._step, accelerator.process_index, accelerator.num_processes)
+        for batch in source if self._step < optim.steps else ():
+            # The learning rate is a function of the step alone: nothing to save, and a run may be given more steps.
+            rate = optim.learning_rate * learning_rate_factor(self._step, optim)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            on_device = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
+            with accelerator.autocast():
+                loss = self._loss(self._model, on_device)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(self._model.parameters(), optim.clip)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            self._ema.update_parameters(self._unwrapped())
+            self._step += 1
+            running.append(loss.detach())
+
+            last = self._step == optim.steps
+            row: float | None = None
+            figures: dict[str, float] = {}
+            if self._step % log.every == 0 or last:
+                row = float(accelerator.reduce(torch.stack(running).mean(), "mean"))
+                running.clear()
+                if not math.isfinite(row):
+                    raise CheckpointError(
+                        f"The loss became {row} before step {self._step}; the last checkpoint in {self._out} is from "
+                        "before: lower optim.learning_rate or use precision=float32, and run again."
+                    )
+                self._write_row("log.csv", {"loss": row, "learning_rate": rate})
+            self._seconds = seconds_before + time.monotonic() - started
+            if self._step % log.validate == 0 or last:
+                figures = self._validated()
+            if self._step % log.checkpoint == 0 or last:
+                self._save()
+            if self._watch and accelerator.is_main_process:
+                self._watch(Progress(self._step, optim.steps, row, figures))
+        accelerator.wait_for_everyone()
+        if self._recipe.log.tensorboard:
+            accelerator.end_training()
+        return self._ema.module
+
+    def _unwrapped(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self._model, keep_fp32_wrapper=False)
+
+    def _validated(self) -> dict[str, float]:
+        if not self.accelerator.is_main_process:
+            return {}
+        averaged = self._ema.module.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            figures = self._validate(averaged)
+        self._write_row("validation.csv", figures)
+        optim = self._recipe.optim
+        record = {
+            "steps": self._step,
+            "planned_steps": optim.steps,
+            "batch": optim.batch,
+            "seconds": round(self._seconds),
+            "hardware": hardware(self.accelerator.device, self.accelerator.num_processes),
+            "precision": self._recipe.precision,
+            "validation": {name: round(value, 4) for name, value in figures.items()},
+        }
+        self._export(averaged, record)
+        return figures
+
+    def _write_row(self, name: str, values: Mapping[str, float]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        path = self._out / name
+        row = {"step": self._step, "seconds": round(self._seconds, 1), **{key: f"{v:.6g}" for key, v in values.items()}}
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        if self._recipe.log.tensorboard:
+            self.accelerator.log(dict(values), step=self._step)
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "step": self._step,
+            "seconds": self._seconds,
+            "config": self._unwrapped().config,
+            "model": self._unwrapped().state_dict(),
+            "ema": self._ema.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+        }
+        partial = self._out / f"checkpoint.pt.{os.getpid()}.partial"
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._out / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        path = self._out / "checkpoint.pt"
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["config"] != self._unwrapped().config:
+                raise CheckpointError(
+                    f"{path} holds a network with {state['config']}, the recipe asks for {self._unwrapped().config}: "
+                    "use another folder for --out, or the recipe the run began with."
+                )
+            self._unwrapped().load_state_dict(state["model"])
+            self._ema.load_state_dict(state["ema"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler is not None and state["scaler"] is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            self._step, self._seconds = state["step"], state["seconds"]
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(
+                f"{path} cannot be read as a checkpoint of this run ({error}): remove it to begin anew."
+            ) from error
+        logger.info("continuing %s at step %d of %d", self._out, self._step, self._recipe.optim.steps)
+
+
+def learning_rate_factor(step: int, optim: OptimRecipe) -> float:
+    """Linear warm-up over `warm_up` steps, then a half cosine down to 0 at `steps`; in [0, 1]."""
+    if step < optim.warm_up:
+        return (step + 1) / optim.warm_up
+    progress = (step - optim.warm_up) / max(1, optim.steps - optim.warm_up)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def hardware(device: torch.device, processes: int) -> str:
+    """One line that says what a run was trained on."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{processor_name()}, {torch.get_num_threads()} thread(s)"
+    return f"{processes} x {name}, torch {torch.__version__}"

@@ -1,0 +1,148 @@
+"""PSNR and SSIM against independent implementations and closed values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from dp_ir.errors import DataError, MissingExtraError
+from dp_ir.evaluation import extras
+from dp_ir.evaluation.metrics import PSNR, SSIM, rgb_to_y, round_to_8_bit
+
+
+def pair(seed: int = 0, size: tuple[int, int] = (37, 45), batch: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(batch, 3, *size, generator=generator)
+    strength = torch.linspace(0.02, 0.2, batch).view(-1, 1, 1, 1)
+    return target + strength * torch.randn(target.shape, generator=generator), target
+
+
+def as_numpy(image: Tensor) -> np.ndarray:
+    return image.permute(1, 2, 0).double().numpy()
+
+
+class TestLuma:
+    @pytest.mark.parametrize(
+        ("colour", "y"),
+        [((0, 0, 0), 16), ((1, 1, 1), 235), ((1, 0, 0), 81.481), ((0, 1, 0), 144.553), ((0, 0, 1), 40.966)],
+    )
+    def test_closed_values(self, colour, y):
+        image = torch.tensor(colour, dtype=torch.float64).view(1, 3, 1, 1)
+        assert rgb_to_y(image).item() * 255 == pytest.approx(y, abs=1e-9)
+
+    def test_against_scikit_image(self):
+        image = pair()[1]
+        expected = np.stack([rgb2ycbcr(as_numpy(one))[..., 0] for one in image])
+        np.testing.assert_allclose(rgb_to_y(image.double())[:, 0].numpy() * 255, expected, atol=1e-3)
+
+
+class TestPSNR:
+    def test_rgb_against_scikit_image_per_image(self):
+        output, target = pair()
+        expected = [
+            peak_signal_noise_ratio(as_numpy(t), as_numpy(o), data_range=1.0)
+            for o, t in zip(output, target, strict=True)
+        ]
+        torch.testing.assert_close(PSNR()(output, target).tolist(), expected, rtol=1e-9, atol=1e-9)
+
+    def test_y_with_border_and_rounding_against_scikit_image(self):
+        output, target = pair()
+        expected = []
+        for o, t in zip(output, target, strict=True):
+            eight_bit = [np.round(np.clip(as_numpy(x), 0, 1) * 255).astype(np.uint8) for x in (o, t)]
+            first, second = (rgb2ycbcr(x)[4:-4, 4:-4, 0] for x in eight_bit)
+            expected.append(peak_signal_noise_ratio(second, first, data_range=255))
+        measured = PSNR(channels="y", border=4, rounding=True)(output, target)
+        np.testing.assert_allclose(measured.numpy(), expected, atol=1e-3)
+
+    def test_constant_error_has_a_closed_value(self):
+        target = torch.full((1, 3, 16, 16), 0.5)
+        assert PSNR()(target + 0.1, target).item() == pytest.approx(20.0, abs=1e-5)
+        # Y compresses the range by 219/255, so the same error is smaller on Y.
+        gain = -20 * math.log10(219 / 255)
+        assert PSNR(channels="y")(target + 0.1, target).item() == pytest.approx(20.0 + gain, abs=1e-5)
+
+    def test_border_hides_what_lies_in_it_and_nothing_else(self):
+        target = torch.zeros(1, 3, 20, 20)
+        output = target.clone()
+        output[..., :4, :] = output[..., -4:, :] = output[..., :, :4] = output[..., :, -4:] = 1.0
+        assert PSNR(border=4)(output, target).item() == math.inf
+        assert PSNR(border=3)(output, target).item() < 20
+
+    def test_rounding_clips_and_float_does_not(self):
+        target = torch.ones(1, 3, 8, 8)
+        assert PSNR(rounding=True)(target + 0.5, target).item() == math.inf
+        assert PSNR()(target + 0.5, target).item() == pytest.approx(-20 * math.log10(0.5), abs=1e-5)
+        assert round_to_8_bit(torch.tensor(0.5019)).item() == pytest.approx(128 / 255)
+
+    def test_protocol_tells_settings_apart(self):
+        settings = [PSNR(), PSNR(channels="y"), PSNR(border=4), PSNR(rounding=True)]
+        assert len({metric.protocol for metric in settings}) == len(settings)
+
+    @pytest.mark.parametrize("shape", [(1, 3, 8, 9), (1, 1, 8, 8), (3, 8, 8)])
+    def test_shapes_that_do_not_fit_are_named(self, shape):
+        with pytest.raises(DataError, match=r"\(1, 3, 8, 8\)"):
+            PSNR()(torch.zeros(1, 3, 8, 8), torch.zeros(shape))
+
+    def test_border_that_leaves_nothing(self):
+        with pytest.raises(DataError, match="border of 4"):
+            PSNR(border=4)(torch.zeros(1, 3, 8, 40), torch.zeros(1, 3, 8, 40))
+
+
+# The settings of Wang et al. 2004 in scikit-image's words.
+WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "K1": 0.01, "K2": 0.03}
+
+
+class TestSSIM:
+    def test_rgb_against_scikit_image(self):
+        output, target = pair(1)
+        expected = [
+            structural_similarity(as_numpy(t), as_numpy(o), data_range=1.0, channel_axis=2, **WANG)
+            for o, t in zip(output, target, strict=True)
+        ]
+        np.testing.assert_allclose(SSIM()(output, target).numpy(), expected, atol=1e-6)
+
+    def test_y_with_border_against_scikit_image(self):
+        output, target = pair(2)
+        expected = [
+            structural_similarity(
+                rgb2ycbcr(as_numpy(t))[2:-2, 2:-2, 0],
+                rgb2ycbcr(as_numpy(o))[2:-2, 2:-2, 0],
+                data_range=255,
+                **WANG,
+            )
+            for o, t in zip(output, target, strict=True)
+        ]
+        np.testing.assert_allclose(SSIM(channels="y", border=2)(output, target).numpy(), expected, atol=1e-4)
+
+    def test_single_image_keeps_its_batch_axis_and_equal_images_give_one(self):
+        image = pair(batch=1)[1]
+        measured = SSIM()(image, image)
+        assert measured.shape == (1,)
+        assert measured.item() == pytest.approx(1.0)
+
+    def test_too_small(self):
+        with pytest.raises(DataError, match="11x11"):
+            SSIM(border=4)(torch.zeros(1, 3, 18, 40), torch.zeros(1, 3, 18, 40))
+
+
+def test_missing_package_names_the_extra(monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name="torchmetrics")
+
+    monkeypatch.setattr(extras.importlib, "import_module", absent)
+    with pytest.raises(MissingExtraError, match=r"torchmetrics.*dp-ir\[eval\]"):
+        SSIM()(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+
+
+def test_a_package_that_is_there_but_broken_says_so_itself(monkeypatch):
+    def broken(name):
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr(extras.importlib, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match="scipy"):
+        extras.optional_module("torchmetrics.functional.image", "SSIM")

@@ -1,0 +1,99 @@
+"""Scores, bars and reports: what is judged, what is written, and that it can be read again."""
+
+import io
+import json
+import math
+
+import pytest
+import torch
+from rich.console import Console
+
+from dp_ir.errors import DataError
+from dp_ir.evaluation import PSNR, Bar, Report, SlicedWasserstein, Table, score
+from dp_ir.evaluation.report import scores_table
+
+
+@pytest.mark.parametrize(
+    ("relation", "limit", "measured", "passed"),
+    [
+        (">=", 31.6, 31.6, True),
+        (">=", 31.6, 31.599, False),
+        ("<=", 0.62, 0.62, True),
+        ("<=", 0.62, 0.6200001, False),
+        (">=", 1.0, None, False),
+        ("<=", 1.0, math.nan, False),
+        (">=", -1.8, -1.2, True),
+    ],
+)
+def test_a_bar_is_judged_unrounded(relation, limit, measured, passed):
+    assert Bar("what", "data", relation, limit, measured).passed is passed
+
+
+def example() -> Report:
+    report = Report("A title", "python make.py --all", intro=["An introduction."], machine={"processor": "abacus"})
+    report.bars = [Bar("PSNR", "Set5", ">=", 30.0, 31.234, "dB"), Bar("a|b", "Set5", "<=", 1.0, None)]
+    report.tables = [Table("Numbers", ["name", "value"], [["x [y]", 1.23456], ["none", None]])]
+    report.data = {"values": torch.tensor([1.5, math.inf]).tolist()}
+    report.state("PSNR: how", "PSNR: how")
+    report.state("PSNR: how", "LPIPS: how")
+    return report
+
+
+def test_markdown_holds_command_bars_tables_and_each_protocol_once():
+    page = example().to_markdown()
+    assert "python make.py --all" in page
+    assert "| PSNR | Set5 | ≥ 30.00 dB | 31.23 dB | yes |" in page
+    assert "| a\\|b | Set5 | ≤ 1.00 | not measured | NO |" in page
+    assert "| x [y] | 1.235 |" in page
+    assert "| none | - |" in page
+    assert page.count("PSNR: how") == page.count("LPIPS: how") == 1
+    assert "processor abacus" in page
+
+
+def test_json_is_strict_and_complete():
+    def refuse(name):
+        raise AssertionError(name)
+
+    content = json.loads(example().to_json(), parse_constant=refuse)
+    assert content["bars"][0]["measured"] == 31.234
+    assert [bar["passed"] for bar in content["bars"]] == [True, False]
+    assert content["passed"] is False
+    assert content["data"]["values"] == [1.5, None]
+    assert content["command"] == "python make.py --all"
+
+
+def test_terminal_shows_brackets_and_bars():
+    stream = io.StringIO()
+    example().print(Console(file=stream, width=120))
+    shown = stream.getvalue()
+    for text in ("x [y]", "31.23 dB", "not measured", "LPIPS: how"):
+        assert text in shown
+
+
+def test_written_beside_and_renamed(tmp_path):
+    page = tmp_path / "docs" / "bars.md"
+    assert example().write(page) == [page, page.with_suffix(".json")]
+    assert sorted(path.name for path in page.parent.iterdir()) == ["bars.json", "bars.md"]
+    assert page.read_text(encoding="utf-8") == example().to_markdown()
+    assert json.loads(page.with_suffix(".json").read_text())["title"] == "A title"
+
+
+def test_scores_are_means_over_images_of_any_size():
+    targets = [torch.full((1, 3, 40, 48), 0.5), torch.full((1, 3, 64, 32), 0.5)]
+    outputs = [targets[0] + 0.1, targets[1] + 0.01]
+    scores = score("m", "d", outputs, targets, [PSNR()], SlicedWasserstein(), calls={"denoiser": 8}, seconds=1.25)
+    assert scores.per_image["PSNR"] == pytest.approx([20.0, 40.0], abs=1e-3)
+    assert scores.values["PSNR"] == pytest.approx(30.0, abs=1e-3)
+    assert scores.values["SWD"] == pytest.approx(0.0, abs=1e-3)  # a shift of brightness leaves the bands alone
+    table = scores_table("t", [scores, score("n", "d", targets, targets, [PSNR()])], {"PSNR": 2, "SWD": 1})
+    assert table.columns == ["method", "calls", "PSNR", "SWD", "s / image"]
+    assert list(table.rows[0]) == ["m", "8 denoiser", "30.00", "0.0", "1.25"]
+    assert list(table.rows[1]) == ["n", None, "inf", None, None]
+
+
+def test_outputs_and_targets_must_be_as_many():
+    image = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(DataError, match="'m' gives 1 outputs for the 2 targets of 'd'"):
+        score("m", "d", [image], [image, image], [PSNR()])
+    with pytest.raises(DataError, match="at least one"):
+        score("m", "d", [], [], [PSNR()])

@@ -1,0 +1,130 @@
+"""`dp-ir restore` from arguments to files, with a tiny bundle."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import listing
+from PIL import Image
+
+from dp_ir import read_image
+from dp_ir.restoration.pipeline import Restoration
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_one_photo_becomes_four_times_larger_in_the_named_file(dp_ir, bundle, photos, tmp_path):
+    target = tmp_path / "new folder" / "sharp.png"
+    result = dp_ir("restore", photos / "a.jpg", "-o", target, "--bundle", bundle, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert str(target) in result.stdout
+    assert pixels(target).shape == (48, 64, 3)
+    assert listing(tmp_path / "new folder") == ["sharp.png"]
+
+
+def test_the_command_gives_what_the_pipeline_gives(dp_ir, bundle, photos, tmp_path):
+    options = ("--seed", 5, "--tau", 250, "--steps", 2, "--sampler", "dpmpp-2m", "--precision", "float32")
+    dp_ir("restore", photos / "b.png", "-o", tmp_path / "b.png", "-b", bundle, "--device", "cpu", *options)
+    restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
+    expected = restoration(photos / "b.png", seed=5, tau=250, steps=2, sampler="dpmpp-2m").image
+    assert np.array_equal(pixels(tmp_path / "b.png"), np.round(expected.pixels * 255).astype(np.uint8))
+
+
+def test_an_image_and_a_seed_give_one_result_whatever_the_batch(dp_ir, bundle, photos, tmp_path):
+    common = ("-b", bundle, "--device", "cpu", "--seed", 3)
+    dp_ir("restore", photos, "-o", tmp_path / "both", *common)
+    dp_ir("restore", photos / "b.png", "-o", tmp_path / "alone", *common)
+    dp_ir("restore", photos / "b.png", "-o", tmp_path / "other", *common[:-1], 4)
+    assert np.array_equal(pixels(tmp_path / "both" / "b.png"), pixels(tmp_path / "alone" / "b.png"))
+    assert not np.array_equal(pixels(tmp_path / "other" / "b.png"), pixels(tmp_path / "alone" / "b.png"))
+
+
+def test_what_exists_is_skipped_and_said_until_overwriting_is_asked_for(dp_ir, bundle, photos, tmp_path):
+    out = tmp_path / "out"
+    command = ("restore", photos, "-o", out, "-b", bundle, "--device", "cpu")
+    assert "2 restored" in dp_ir(*command).stdout
+    good = (out / "a.png").read_bytes()
+    (out / "b.png").write_bytes(b"kept")
+    second = dp_ir(*command)
+    assert second.exit_code == 0
+    assert second.stdout.count("skipped, ") == 2
+    assert "2 skipped" in second.stdout
+    assert (out / "b.png").read_bytes() == b"kept"
+    third = dp_ir(*command, "--overwrite")
+    assert "2 restored" in third.stdout
+    assert (out / "a.png").read_bytes() == good
+    assert pixels(out / "b.png").shape == (48, 64, 3)
+
+
+def test_samples_come_with_their_mean_and_deviation(dp_ir, bundle, photos, tmp_path):
+    out = tmp_path / "out"
+    common = ("restore", photos / "b.png", "-b", bundle, "--device", "cpu", "--precision", "float32")
+    result = dp_ir(*common, "-o", out, "--samples", 3)
+    assert result.exit_code == 0, result.stderr
+    assert listing(out) == ["b-1.png", "b-2.png", "b-3.png", "b-mean.png", "b-std.png"]
+    samples = np.stack([pixels(out / f"b-{index}.png") for index in (1, 2, 3)]) / 255.0
+    assert np.abs(pixels(out / "b-mean.png") / 255.0 - samples.mean(0)).max() < 1 / 255
+    deviation = read_image(out / "b-std.png")
+    assert deviation.bit_depth == 16
+    assert np.abs(deviation.pixels - samples.std(0, ddof=1)).max() < 1 / 255
+    assert deviation.pixels.max() > 1 / 255
+    dp_ir(*common, "-o", tmp_path / "one")
+    assert np.array_equal(pixels(tmp_path / "one" / "b.png"), pixels(out / "b-1.png"))
+
+
+@pytest.mark.parametrize(("format", "suffix", "kind"), [("tiff", "tif", "TIFF"), ("jpeg", "jpg", "JPEG")])
+def test_the_format_is_written_as_asked(dp_ir, bundle, photos, tmp_path, format, suffix, kind):
+    dp_ir("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--device", "cpu", "--format", format)
+    assert listing(tmp_path / "out") == [f"a.{suffix}", f"b.{suffix}"]
+    assert Image.open(tmp_path / "out" / f"a.{suffix}").format == kind
+
+
+def test_tau_0_is_the_restorer_alone(dp_ir, bundle, photos, tmp_path):
+    options = ("--tau", 0, "--precision", "float32", "--device", "cpu")
+    dp_ir("restore", photos / "b.png", "-o", tmp_path / "r.png", "-b", bundle, *options)
+    restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
+    expected = restoration(photos / "b.png").restored
+    assert np.array_equal(pixels(tmp_path / "r.png"), np.round(expected.pixels * 255).astype(np.uint8))
+
+
+def test_an_input_is_never_overwritten(dp_ir, bundle, photos):
+    before = {name: (photos / name).read_bytes() for name in listing(photos)}
+    result = dp_ir("restore", photos / "b.png", "-o", photos, "-b", bundle, "--overwrite", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "would overwrite the input" in result.stderr
+    assert {name: (photos / name).read_bytes() for name in listing(photos)} == before
+
+
+def test_a_fusion_among_strangers_works_and_says_so(dp_ir, bundle, photos, tmp_path):
+    strange = Path(shutil.copytree(bundle, tmp_path / "strange"))
+    config = json.loads((strange / "config.json").read_text())
+    config["partners"] = {"restorer_sha256": "0" * 64, "denoiser_sha256": "0" * 64}
+    (strange / "config.json").write_text(json.dumps(config))
+    result = dp_ir("restore", photos, "-o", tmp_path / "out", "-b", strange, "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("dp-ir: note: ")
+    assert ".py" not in result.stderr
+    assert listing(tmp_path / "out") == ["a.png", "b.png"]
+
+
+def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(dp_ir, bundle, photos, tmp_path, monkeypatch):
+    original = Restoration.__call__
+
+    def interrupted(self, image, **settings):
+        if image.name == "b.png":
+            raise KeyboardInterrupt
+        return original(self, image, **settings)
+
+    monkeypatch.setattr(Restoration, "__call__", interrupted)
+    command = ("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--device", "cpu")
+    result = dp_ir(*command)
+    assert result.exit_code == 130
+    assert "the same command continues" in result.stderr
+    assert "Traceback" not in result.output
+    assert listing(tmp_path / "out") == ["a.png"]
+    monkeypatch.undo()
+    assert "1 restored, 1 skipped" in dp_ir(*command).stdout

@@ -1,0 +1,127 @@
+"""Calling networks: ranges, size multiples, precision."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dp_ir.checkpoints.architectures import build
+from dp_ir.errors import DPIRError, NetworkContractError
+from dp_ir.restoration import precision
+from dp_ir.restoration.guard import GuardedNetwork
+from dp_ir.restoration.protocols import NetworkInfo, info_of
+
+CPU = torch.device("cpu")
+
+
+def guarded(network, kind="denoiser", bfloat16=False, **info):
+    return GuardedNetwork(kind, network, NetworkInfo(**info), device=CPU, bfloat16=bfloat16)
+
+
+@pytest.mark.parametrize("value_range", [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)])
+def test_a_network_sees_its_own_range_and_sigma_in_it(value_range):
+    seen = {}
+
+    def network(noisy, sigma):
+        seen.update(noisy=noisy, sigma=sigma)
+        return noisy
+
+    noisy = torch.rand(2, 3, 4, 5)
+    result = guarded(network, value_range=value_range)(noisy, sigma=torch.tensor([0.1, 0.2]))
+    low, high = value_range
+    assert torch.allclose(seen["noisy"], low + (high - low) * noisy)
+    assert torch.allclose(seen["sigma"], (high - low) * torch.tensor([0.1, 0.2]))
+    assert torch.allclose(result, noisy, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 8), (8, 8), (5, 17)])
+def test_sizes_are_padded_to_the_multiple_and_cropped_back(size):
+    def network(observation):
+        assert observation.shape[2] % 8 == 0
+        assert observation.shape[3] % 8 == 0
+        return observation.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    image = torch.rand(1, 3, *size)
+    expected = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.equal(guarded(network, "restorer", size_multiple=8, scale=2)(image), expected)
+    assert torch.equal(guarded(network, "restorer", size_multiple=8)(image), expected)  # the scale is seen, not stated
+
+
+def test_padding_mirrors_where_it_can():
+    padded = {}
+    guarded(lambda y: padded.update(y=y) or y, "restorer", size_multiple=4)(torch.arange(15.0).expand(1, 3, 3, 15) / 15)
+    assert padded["y"][0, 0, 0, -1] == padded["y"][0, 0, 0, -3]
+
+
+def test_a_stated_scale_is_enforced():
+    with pytest.raises(NetworkContractError, match=r"expected \(1, 3, 8, 8\)"):
+        guarded(lambda y: y, "restorer", scale=2)(torch.rand(1, 3, 4, 4))
+
+
+def test_channels_are_checked():
+    with pytest.raises(NetworkContractError, match="takes 1 channels, but the image has 3"):
+        guarded(lambda y: y, "restorer", channels=1)(torch.rand(1, 3, 4, 4))
+
+
+def test_bfloat16_is_only_for_networks_that_allow_it():
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    image = torch.rand(1, 3, 8, 8)
+    with torch.inference_mode():
+        exact = conv(image)
+        allowed = guarded(conv, "restorer", bfloat16=True, half_safe=True)(image)
+        kept = guarded(conv, "restorer", bfloat16=True)(image)
+    assert torch.allclose(kept, exact, atol=1e-6)
+    assert allowed.dtype == torch.float32
+    assert 1e-5 < (allowed - exact).abs().max() < 0.03
+    assert conv.weight.dtype == torch.float32
+
+
+def test_what_networks_say_of_themselves():
+    denoiser = info_of(build("unet-denoiser", {"sigma_range": [0.01, 0.5]}))
+    assert (denoiser.sigma_range, denoiser.half_safe) == ((0.01, 0.5), True)
+    assert info_of(build("fast-sr", {"scale": 2})).scale == 2
+    assert info_of(nn.Identity()) == NetworkInfo()
+    assert info_of(lambda y: y) == NetworkInfo()
+    stated = nn.Identity()
+    stated.info = NetworkInfo(scale=3)
+    assert info_of(stated) is stated.info
+
+
+def test_auto_precision_needs_hardware_and_a_sound_convolution(monkeypatch):
+    monkeypatch.setattr(precision, "_cpu_multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "bfloat16_is_sound", lambda device: True)
+    assert precision.uses_bfloat16("auto", CPU)
+    assert not precision.uses_bfloat16("float32", CPU)
+    monkeypatch.setattr(precision, "bfloat16_is_sound", lambda device: False)
+    assert not precision.uses_bfloat16("auto", CPU)
+    assert precision.uses_bfloat16("bfloat16", CPU)
+    monkeypatch.setattr(precision, "_cpu_multiplies_bfloat16", lambda: False)
+    assert not precision.uses_bfloat16("auto", CPU)
+    with pytest.raises(DPIRError, match=r"'half'.*auto, float32, bfloat16"):
+        precision.uses_bfloat16("half", CPU)
+
+
+def test_the_soundness_check_notices_wrong_results(monkeypatch):
+    precision.bfloat16_is_sound.cache_clear()
+    assert precision.bfloat16_is_sound("cpu")
+    real = F.conv2d
+
+    def broken(image, weight, **options):
+        result = real(image, weight, **options)
+        return result * 1.1 if image.dtype == torch.bfloat16 else result
+
+    precision.bfloat16_is_sound.cache_clear()
+    monkeypatch.setattr(precision.F, "conv2d", broken)
+    assert not precision.bfloat16_is_sound("cpu")
+    precision.bfloat16_is_sound.cache_clear()
+
+
+def test_the_processor_is_asked_without_failing():
+    assert precision._cpu_multiplies_bfloat16() in (True, False)
+
+
+def test_unknown_devices_are_named():
+    assert precision.pick_device("cpu") == CPU
+    assert precision.pick_device().type in {"cpu", "cuda", "mps"}
+    with pytest.raises(DPIRError, match="'gpu9'"):
+        precision.pick_device("gpu9")

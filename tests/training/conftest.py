@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve small images of smooth shapes with edges, enough for both splits."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(12):
+        rng = np.random.default_rng(number)
+        y, x = np.mgrid[0:72, 0:88] / 24
+        waves = [np.sin(rng.uniform(0.5, 3) * x + rng.uniform(0.5, 3) * y + rng.uniform(0, 6)) for _ in range(3)]
+        image = 0.5 + 0.25 * np.stack(waves, -1) + 0.2 * (np.hypot(x - 2, y - 1.5) < rng.uniform(0.3, 1))[..., None]
+        Image.fromarray((image.clip(0, 1) * 255).astype(np.uint8)).save(folder / f"photo_{number:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def settings(photos: Path, tmp_path: Path) -> list[str]:
+    """Overrides that make any shipped recipe a matter of seconds."""
+    return [
+        f"data.clean={photos}",
+        f"data.cache={tmp_path / 'cache'}",
+        "data.validation_fraction=0.3",
+        "data.validation_crop=32",
+        "data.validation_images=2",
+        "optim.batch=4",
+        "optim.warm_up=2",
+        "log.every=2",
+        "log.validate=100",
+        "log.checkpoint=3",
+        "precision=float32",
+    ]

@@ -1,0 +1,175 @@
+"""Whole training runs with tiny networks: exact resumption, several processes, and that training improves."""
+
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dp_ir.checkpoints import load_network
+from dp_ir.errors import CheckpointError, DataError, RecipeError
+from dp_ir.training.recipe import OptimRecipe
+from dp_ir.training.run import train
+from dp_ir.training.trainer import Progress, learning_rate_factor
+
+METRICS = {"mse": lambda output, target: (output - target).square().mean((1, 2, 3))}
+
+TINY = {
+    "denoiser": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
+    "restorer-sr4": ["network.config.channels=16", "network.config.blocks=1", "data.patch=16"],
+    "fusion-sr4": ["network.config.channels=[16,16]", "network.config.blocks=[1,1,1]", "data.patch=16"],
+}
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def _run(recipe: str, settings: list[str], out: Path, *extra: str, stop_at: int | None = None) -> Path:
+    def watch(progress: Progress) -> None:
+        if progress.step == stop_at:
+            raise _InterruptedError
+
+    kind = recipe.partition("-")[0]
+    return train(kind, recipe, [*settings, *TINY[recipe], *extra], out, metrics=METRICS, watch=watch)
+
+
+def _figures(out: Path) -> list[dict[str, float]]:
+    with (out / "validation.csv").open() as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def partners(settings: list[str], tmp_path: Path) -> list[str]:
+    restorer = _run("restorer-sr4", settings, tmp_path / "restorer", "optim.steps=2")
+    denoiser = _run("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
+    return [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}"]
+
+
+@pytest.mark.parametrize("recipe", list(TINY))
+def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
+    recipe: str, settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    extra = ["optim.steps=8", *(partners if recipe.startswith("fusion") else [])]
+    whole, record = load_network(_run(recipe, settings, tmp_path / "whole", *extra))
+    # Checkpoints are written every third step: this one dies with step 5 done and must repeat steps 4 and 5.
+    with pytest.raises(_InterruptedError):
+        _run(recipe, settings, tmp_path / "parts", *extra, stop_at=5)
+    parts, resumed = load_network(_run(recipe, settings, tmp_path / "parts", *extra))
+    assert record.sha256 == resumed.sha256
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    assert record.card["training"]["steps"] == resumed.card["training"]["steps"] == 8
+    assert not list((tmp_path / "parts").glob("*.partial"))
+
+
+def test_finished_run_does_nothing_when_started_again(settings: list[str], tmp_path: Path) -> None:
+    file = _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
+    before = file.read_bytes()
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("recipe", list(TINY))
+def test_training_improves_what_it_is_trained_for(
+    recipe: str, settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    extra = ["optim.steps=80", "optim.learning_rate=1e-2", "log.checkpoint=80", "optim.ema=0.5"]
+    extra += partners if recipe.startswith("fusion") else []
+    _run(recipe, settings, tmp_path / "start", *extra, "optim.learning_rate=1e-12", "optim.steps=1")
+    _run(recipe, settings, tmp_path / "run", *extra)
+    before, after = _figures(tmp_path / "start")[-1], _figures(tmp_path / "run")[-1]
+    judged = {"denoiser": "mse_sigma", "restorer": "mse", "fusion": "mse_fused"}[recipe.partition("-")[0]]
+    figures = [name for name in after if name.startswith(judged)]
+    assert figures
+    for name in figures:
+        assert after[name] < 0.97 * before[name], name
+
+
+def test_card_names_data_partners_time_and_hardware(settings: list[str], partners: list[str], tmp_path: Path) -> None:
+    file = _run("fusion-sr4", settings, tmp_path / "run", "optim.steps=2", "data.description=shapes", *partners)
+    _, record = load_network(file)
+    for kind in ("restorer", "denoiser"):
+        path = next(p.partition("=")[2] for p in partners if kind in p.partition("=")[0])
+        assert record.partners[f"{kind}_sha256"] == load_network(path)[1].sha256
+    data, training = record.card["data"], record.card["training"]
+    assert (data["description"], data["images"] + data["held_out"]) == ("shapes", 12)
+    assert training["steps"] == 2
+    assert training["seconds"] >= 0
+    assert "torch" in training["hardware"]
+    assert math.isfinite(training["validation"]["mse_restored"])
+
+
+def test_start_from_given_weights(settings: list[str], tmp_path: Path) -> None:
+    first = _run("denoiser", settings, tmp_path / "first", "optim.steps=3")
+    extra = [f"network.init={first}", "optim.steps=1", "optim.learning_rate=1e-12"]
+    second = _run("denoiser", settings, tmp_path / "second", *extra)
+    for name, value in load_network(first)[0].state_dict().items():
+        torch.testing.assert_close(load_network(second)[0].state_dict()[name], value)
+    with pytest.raises(RecipeError, match="make the two agree"):
+        _run("denoiser", settings, tmp_path / "third", f"network.init={first}", "network.config.channels=[16,32]")
+
+
+def test_two_processes_train_what_one_does(settings: list[str], tmp_path: Path) -> None:
+    extra = [*settings, *TINY["denoiser"], "optim.steps=4"]
+    alone = _run("denoiser", settings, tmp_path / "one", "optim.steps=4")
+    launch = (
+        "accelerate.commands.launch --cpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    )
+    command = [sys.executable, "-m", *launch.split(), "-m", "dp_ir", "train", "denoiser"]
+    command += ["--recipe", "denoiser", "--out", str(tmp_path / "two"), *extra]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    together, record = load_network(tmp_path / "two" / "denoiser.safetensors")
+    assert record.card["training"]["hardware"].startswith("2 x")
+    for name, value in load_network(alone)[0].state_dict().items():
+        torch.testing.assert_close(together.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_given_pairs_train_without_a_degradation(photos: Path, settings: list[str], tmp_path: Path) -> None:
+    from PIL import Image
+
+    low = tmp_path / "low"
+    low.mkdir()
+    for file in photos.iterdir():
+        with Image.open(file) as image:
+            image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX).save(low / file.name)
+    _run("restorer-sr4", settings, tmp_path / "run", f"data.observation={low}", "optim.steps=2")
+    (low / "photo_00.png").unlink()
+    with pytest.raises(DataError, match="photo_00"):
+        _run("restorer-sr4", settings, tmp_path / "other", f"data.observation={low}", "optim.steps=2")
+
+
+def test_damaged_or_foreign_checkpoint_is_refused(settings: list[str], tmp_path: Path) -> None:
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
+    with pytest.raises(CheckpointError, match="another folder"):
+        _run("denoiser", settings, tmp_path / "run", "optim.steps=6", "network.config.channels=[16,32]")
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="remove it to begin anew"):
+        _run("denoiser", settings, tmp_path / "run", "optim.steps=6")
+
+
+def test_diverged_training_stops_and_says_so(settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="learning_rate"):
+        _run("denoiser", settings, tmp_path / "run", "optim.steps=40", "optim.learning_rate=1e30")
+
+
+def test_recipe_of_another_kind_is_refused(settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="dp-ir train denoiser"):
+        train("restorer", "denoiser", settings, tmp_path)
+
+
+def test_learning_rate_warms_up_and_decays_to_zero() -> None:
+    optim = OptimRecipe(steps=110, warm_up=10)
+    factors = [learning_rate_factor(step, optim) for step in range(111)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1
+    assert factors[60] == pytest.approx(0.5)
+    assert factors[35] == pytest.approx(math.cos(math.pi / 8) ** 2)
+    assert factors[110] == pytest.approx(0)
