@@ -36,7 +36,7 @@ from dp_ir.evaluation import (
     Scores,
     SlicedWasserstein,
     Table,
-    load_network,
+    load_lpips,
     noise_control,
     open_pairs,
     score,
@@ -196,7 +196,7 @@ class Measurement:
 
     def dp_ir(self) -> None:
         """DP-IR against its restorer and against the noise control."""
-        network = load_network(self.options.weights)
+        network = load_lpips(self.options.weights)
         lpips = LPIPS(network), LPIPS(network, "half")
         metrics, distribution = [PSNR_Y, PSNR_RGB, *lpips], SlicedWasserstein()
         for dataset in PERCEPTUAL_SETS:

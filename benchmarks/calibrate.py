@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dp_ir.degradation import imresize
-from dp_ir.evaluation import LPIPS, PSNR, Report, Table, load_network, open_pairs
+from dp_ir.evaluation import LPIPS, PSNR, Report, Table, load_lpips, open_pairs
 from dp_ir.evaluation.dataset import find_images, load_rgb
 from dp_ir.image import read_image
 from dp_ir.tasks import get_task
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True, help="folder with the backbone and lpips_samples")
     options = parser.parse_args()
     checks = []
-    metric, samples = LPIPS(load_network(options.weights)), options.weights / "lpips_samples"
+    metric, samples = LPIPS(load_lpips(options.weights)), options.weights / "lpips_samples"
     reference = load_rgb(samples / "ex_ref.png")
     for name, published in LPIPS_SAMPLES.items():
         measured = metric(load_rgb(samples / name), reference).item()

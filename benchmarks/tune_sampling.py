@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dp_ir.evaluation import LPIPS, PSNR, Report, SlicedWasserstein, Table, load_network, noise_control, score
+from dp_ir.evaluation import LPIPS, PSNR, Report, SlicedWasserstein, Table, load_lpips, noise_control, score
 from dp_ir.image import read_image, to_tensor
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
@@ -53,7 +53,7 @@ def main() -> int:
         if is_held_out(str(file.relative_to(options.data)), DataRecipe.validation_fraction)
     ]
     observations = [task.degrade(target) for target in targets]
-    network = load_network(options.weights)
+    network = load_lpips(options.weights)
     metrics, distribution = [PSNR(), LPIPS(network), LPIPS(network, "half")], SlicedWasserstein()
 
     restored = [pipeline(observation, tau=0).image for observation in observations]

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from dp_ir.errors import DPIRError
     from dp_ir.image import Picture, read_image, write_image
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
+    from dp_ir.restoration.protocols import NetworkInfo
 
     __version__: str
 
 _HOMES = {
     "DPIRError": "dp_ir.errors",
+    "NetworkInfo": "dp_ir.restoration.protocols",
     "NoiseSchedule": "dp_ir.diffusion.schedule",
     "Picture": "dp_ir.image",
     "Restoration": "dp_ir.restoration.pipeline",
@@ -30,6 +32,7 @@ _HOMES = {
 
 __all__ = [
     "DPIRError",
+    "NetworkInfo",
     "NoiseSchedule",
     "Picture",
     "Restoration",

@@ -11,7 +11,7 @@ import torchvision
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import CheckpointError, DataError, MissingExtraError
 from dp_ir.evaluation import extras
-from dp_ir.evaluation.lpips import LPIPS, load_network
+from dp_ir.evaluation.lpips import LPIPS, load_lpips
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory, convolutions):
 
 @pytest.fixture(scope="module")
 def network(folder):
-    return load_network(folder)
+    return load_lpips(folder)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_torchvisions_own_file_is_read(tmp_path, convolutions, network, images):
     state = {f"features.{key}": value for key, value in convolutions.items()}
     state["classifier.1.weight"] = torch.zeros(1000, 512, 1, 1)
     torch.save(state, tmp_path / "squeezenet1_1-b8a52dc0.pth")
-    torch.testing.assert_close(LPIPS(load_network(tmp_path))(*images), LPIPS(network)(*images))
+    torch.testing.assert_close(LPIPS(load_lpips(tmp_path))(*images), LPIPS(network)(*images))
 
 
 def test_neither_on_disk_nor_to_be_downloaded(monkeypatch, tmp_path):
@@ -105,23 +105,23 @@ def test_neither_on_disk_nor_to_be_downloaded(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", no_internet)
     with pytest.raises(DataError, match=r"internet.*--weights"):
-        load_network()
+        load_lpips()
 
 
 def test_missing_file_and_folder_without_backbone(tmp_path):
     with pytest.raises(DataError, match="no file"):
-        load_network(tmp_path / "absent.pth")
+        load_lpips(tmp_path / "absent.pth")
     with pytest.raises(DataError, match=r"squeezenet1_1_features\.pth"):
-        load_network(tmp_path)
+        load_lpips(tmp_path)
 
 
 def test_other_weights_are_refused(tmp_path, convolutions):
     torch.save({"0.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="not SqueezeNet"):
-        load_network(tmp_path / "other.pth")
+        load_lpips(tmp_path / "other.pth")
     torch.save({**convolutions, "13.weight": torch.zeros(1)}, tmp_path / "more.pth")
     with pytest.raises(CheckpointError, match="51 tensors"):
-        load_network(tmp_path / "more.pth")
+        load_lpips(tmp_path / "more.pth")
 
 
 def test_too_small_an_image(network):
@@ -137,4 +137,4 @@ def test_missing_package_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(extras.importlib, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"torchvision.*dp-ir\[eval\]"):
-        load_network()
+        load_lpips()

@@ -34,7 +34,7 @@ class LPIPS:
     """LPIPS-squeeze v0.1 between outputs and targets (B, 3, H, W) in [0, 1]: one value per image, lower is better.
 
     Args:
-        network: the module of `load_network`; shared by the metrics of both scales.
+        network: the module of `load_lpips`; shared by the metrics of both scales.
         scale: "full", or "half": both images are halved by an antialiased bicubic filter first, so that noise of the
             size of a pixel counts for less.
 
@@ -81,7 +81,7 @@ class LPIPS:
         return image if self.scale == "full" else imresize(image, 0.5).clamp(0.0, 1.0)
 
 
-def load_network(weights: str | Path | None = None) -> nn.Module:
+def load_lpips(weights: str | Path | None = None) -> nn.Module:
     """The LPIPS-squeeze network in evaluation mode, float32, on the CPU.
 
     Args:

@@ -214,7 +214,7 @@ def info(
 @app.command(
     help="Train a network.\n\n"
     "The folder of the run gets the weights, a log, and checkpoints that the same command continues from. "
-    "For several processes: accelerate launch -m dp_ir train KIND ..."
+    "For several processes: accelerate launch --multi_gpu --num_processes N -m dp_ir train KIND ..."
 )
 def train(
     kind: Annotated[KindName, typer.Argument(metavar="KIND", help="What to train.")],
@@ -230,10 +230,13 @@ def train(
             "--recipe", "-r", help="A YAML file, or a shipped recipe.", show_default="the shipped one for this KIND"
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of clean images.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--gt", "--data", "-d", metavar="DIR", help="Folder of clean images.")
+    ] = None,
     observations: Annotated[
         Path | None,
         typer.Option(
+            "--lq",
             "--observations",
             metavar="DIR",
             help="Folder of degraded images, named as the clean ones; without it those are degraded on the fly.",

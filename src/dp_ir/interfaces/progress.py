@@ -59,14 +59,14 @@ def restore_with_progress(
 
 def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path, *, lpips: Path | None) -> Path:
     """Train a network, with a bar over the steps and a line per validation; see `dp_ir.training.run.train`."""
-    from dp_ir.evaluation.lpips import LPIPS, load_network
+    from dp_ir.evaluation.lpips import LPIPS, load_lpips
     from dp_ir.evaluation.metrics import PSNR
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 
     metrics: dict[str, Any] = {"psnr": PSNR()}
     if lpips is not None:
-        metrics["lpips"] = LPIPS(load_network(lpips))
+        metrics["lpips"] = LPIPS(load_lpips(lpips))
     with _bar(TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")) as progress:
         task = progress.add_task("", total=None, loss="", visible=False)
 

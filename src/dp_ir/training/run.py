@@ -25,7 +25,7 @@ from dp_ir.training.objectives import (
 )
 from dp_ir.training.recipe import Recipe, load_recipe, recipe_text
 from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store
-from dp_ir.training.trainer import Progress, Trainer
+from dp_ir.training.trainer import Progress, Trainer, without_accelerator
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
         from accelerate import PartialState
     except ImportError as error:
         raise MissingExtraError("Training", "accelerate", "train") from error
-    processes = PartialState()
+    processes = PartialState(cpu=without_accelerator())
 
     torch.manual_seed(settings.seed)
     network = _network(settings)

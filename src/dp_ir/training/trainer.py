@@ -74,6 +74,7 @@ class Trainer:
         self._loss, self._validate, self._export, self._watch = loss, validate, export, watch
         out.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(
+            cpu=without_accelerator(),
             mixed_precision=MIXED_PRECISION[recipe.precision],
             log_with="tensorboard" if recipe.log.tensorboard else None,
             project_dir=str(out),
@@ -234,6 +235,12 @@ def learning_rate_factor(step: int, optim: OptimRecipe) -> float:
         return (step + 1) / optim.warm_up
     progress = (step - optim.warm_up) / max(1, optim.steps - optim.warm_up)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def without_accelerator() -> bool:
+    """Whether training runs on the CPU: accelerate joins processes on CPUs only if it is told so from the start."""
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    return asked or not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
 def hardware(device: torch.device, processes: int) -> str:
