@@ -67,12 +67,14 @@ class Trainer:
     ) -> None:
         try:
             from accelerate import Accelerator
+            from accelerate.state import AcceleratorState
         except ImportError as error:
             raise MissingExtraError("Training", "accelerate", "train") from error
 
         self._recipe, self._out = recipe, out
         self._loss, self._validate, self._export, self._watch = loss, validate, export, watch
         out.mkdir(parents=True, exist_ok=True)
+        AcceleratorState._reset_state()  # a process may train several networks, each in its own precision
         self.accelerator = Accelerator(
             cpu=without_accelerator(),
             mixed_precision=MIXED_PRECISION[recipe.precision],
@@ -106,6 +108,8 @@ class Trainer:
         accelerator = self.accelerator
         started, seconds_before = time.monotonic(), self._seconds
         running: list[Tensor] = []
+        if self._step >= optim.steps:
+            self._validated()  # nothing is left to train, but the weights may have been removed
         source = batches(self._step, accelerator.process_index, accelerator.num_processes)
         for batch in source if self._step < optim.steps else ():
             # The learning rate is a function of the step alone: nothing to save, and a run may be given more steps.
