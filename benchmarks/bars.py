@@ -199,7 +199,7 @@ class Measurement:
         network = load_lpips(self.options.weights)
         lpips = LPIPS(network), LPIPS(network, "half")
         metrics, distribution = [PSNR_Y, PSNR_RGB, *lpips], SlicedWasserstein()
-        for dataset in PERCEPTUAL_SETS:
+        for dataset in self.options.sets:
             observations, targets = self.pairs(dataset)
             scores: list[Scores] = []
 
@@ -299,6 +299,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="measure only these")
     parser.add_argument("--full-T", action="store_true", help="also sample with 100 ancestral steps")
+    parser.add_argument("--sets", nargs="+", default=PERCEPTUAL_SETS, help="where DP-IR is compared with its restorer")
     parser.add_argument("--limit", type=int, help="only the first images of each set, for a quick look")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=7, help="calls timed")

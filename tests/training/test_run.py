@@ -124,8 +124,12 @@ def test_start_from_given_weights(settings: list[str], tmp_path: Path) -> None:
     first = _run("denoiser", settings, tmp_path / "first", "optim.steps=3")
     extra = [f"network.init={first}", "optim.steps=1", "optim.learning_rate=1e-12"]
     second = _run("denoiser", settings, tmp_path / "second", *extra)
-    for name, value in load_network(first)[0].state_dict().items():
-        torch.testing.assert_close(load_network(second)[0].state_dict()[name], value)
+    start, before = load_network(first)
+    network, record = load_network(second)
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value)
+    origin = record.card["training"]["started_from"]
+    assert (origin["sha256"], origin["training"]["steps"]) == (before.sha256, 3)
     with pytest.raises(RecipeError, match="make the two agree"):
         _run("denoiser", settings, tmp_path / "third", f"network.init={first}", "network.config.channels=[16,32]")
 

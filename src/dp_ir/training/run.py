@@ -104,7 +104,8 @@ def _export(
 ) -> None:
     training = {**record, "patch": settings.data.patch, "learning_rate": settings.optim.learning_rate}
     if settings.network.init is not None:
-        training["started_from"] = Path(settings.network.init).name
+        start = load_network(settings.network.init)[1]
+        training["started_from"] = {"sha256": start.sha256, "training": start.card.get("training", {})}
     kind = cast(Any, settings.kind)
     save_network(path, network, kind=kind, card={**card, "training": training, "licence": "Apache-2.0"})
 
