@@ -47,7 +47,10 @@ def main() -> None:
 def measured(path: Path) -> dict[str, Any]:
     """The bars of a report, as figures for the card."""
     report = json.loads(path.read_text("utf-8"))
-    return {f"{bar['name']}, {bar['dataset']}": bar["measured"] for bar in report["bars"]}
+    figures = {}
+    for bar in report["bars"]:
+        figures[f"{bar['what']}, {bar['on']}"] = f"{bar['measured']:.{bar['digits']}f} {bar['unit']}".rstrip()
+    return figures
 
 
 if __name__ == "__main__":
