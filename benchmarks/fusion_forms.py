@@ -62,6 +62,8 @@ def main() -> int:
             f"optim.batch={options.batch}",
             f"data.patch={options.patch}",
             f"log.validate={options.steps}",
+            "optim.warm_up=50",
+            "optim.ema=0.99",  # a longer memory than a short run would judge its beginning
             *options.overrides,
         ]
         file = train("fusion", "fusion-sr4", overrides, out, metrics={"psnr": PSNR()}, watch=watch)
