@@ -79,9 +79,12 @@ def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     assert not list((tmp_path / "parts").glob("*.partial"))
 
 
-def test_finished_run_does_nothing_when_started_again(settings: list[str], tmp_path: Path) -> None:
+def test_finished_run_trains_no_more_and_brings_back_its_weights(settings: list[str], tmp_path: Path) -> None:
     file = _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
     before = file.read_bytes()
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
+    assert file.read_bytes() == before
+    file.unlink()
     _run("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
     assert file.read_bytes() == before
 
