@@ -95,7 +95,7 @@ def test_released_mirnet_names() -> None:
     names = set(MIRNet().state_dict())
     assert {
         "conv_in.weight",
-        "body.0.body.0.blocks.2.1.SA.spatial.weight",
+        "body.0.body.0.blocks.2.1.SA.spatial.conv.weight",
         "body.2.body.1.down.64_4.body.1.top.4.filt",
         "body.1.body.0.up.256_2.body.0.bot.1.weight",
         "body.0.body.1.selective_kernel.1.fcs.2.weight",

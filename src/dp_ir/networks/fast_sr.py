@@ -23,6 +23,8 @@ class FastSR(nn.Module):
         scale: enlargement factor.
     """
 
+    half_safe = True
+
     def __init__(self, *, channels: int = 64, blocks: int = 10, scale: int = 4) -> None:
         super().__init__()
         self.config: dict[str, Any] = {"channels": channels, "blocks": blocks, "scale": scale}

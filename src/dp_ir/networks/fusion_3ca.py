@@ -25,6 +25,8 @@ class Fusion3CA(nn.Module):
         encoding: width of the perceptron's hidden layer.
     """
 
+    half_safe = True
+
     def __init__(self, *, channels: int = 64, blocks: int = 9, encoding: int = 64) -> None:
         super().__init__()
         self.config: dict[str, Any] = {"channels": channels, "blocks": blocks, "encoding": encoding}

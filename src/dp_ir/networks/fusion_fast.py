@@ -29,6 +29,8 @@ class FastFusion(nn.Module):
         spread: standard deviation of clean - restored that the preconditioning assumes, in [0, 1] units.
     """
 
+    half_safe = True
+
     def __init__(
         self,
         *,

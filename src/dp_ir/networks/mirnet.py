@@ -16,16 +16,19 @@ from torch import Tensor, nn
 
 from dp_ir.networks.blocks import pad_to_multiple
 
+_REDUCTION = 8  # of the bottlenecks inside the attentions, in all released networks
+
 
 class ChannelAttention(nn.Module):
     """Squeeze-and-excitation: one weight in (0, 1) per channel, from the channel means."""
 
-    def __init__(self, channels: int, reduction: int, bias: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
+        hidden = channels // _REDUCTION
         self.conv_du = nn.Sequential(
-            nn.Conv2d(channels, channels // reduction, 1, bias=bias),
+            nn.Conv2d(channels, hidden, 1, bias=False),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels // reduction, channels, 1, bias=bias),
+            nn.Conv2d(hidden, channels, 1, bias=False),
             nn.Sigmoid(),
         )
 
@@ -39,27 +42,27 @@ class SpatialAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spatial = nn.Conv2d(2, 1, 5, padding=2, bias=False)
+        self.spatial = nn.ModuleDict({"conv": nn.Conv2d(2, 1, 5, padding=2, bias=False)})
 
     def forward(self, features: Tensor) -> Tensor:
         """Weigh features (B, C, H, W)."""
         pooled = torch.cat((features.amax(1, keepdim=True), features.mean(1, keepdim=True)), dim=1)
-        return features * self.spatial(pooled).sigmoid()
+        return features * self.spatial["conv"](pooled).sigmoid()
 
 
 class DualAttentionUnit(nn.Module):
     """Two convolutions whose result is weighed by position and by channel, added to the input (DAU)."""
 
-    def __init__(self, channels: int, activation: nn.Module, *, reduction: int, bias: bool) -> None:
+    def __init__(self, channels: int, activation: nn.Module) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             activation,
-            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
         )
         self.SA = SpatialAttention()
-        self.CA = ChannelAttention(channels, reduction, bias)
-        self.conv1x1 = nn.Conv2d(2 * channels, channels, 1, bias=bias)
+        self.CA = ChannelAttention(channels)
+        self.conv1x1 = nn.Conv2d(2 * channels, channels, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, H, W) to the same shape."""
@@ -71,11 +74,11 @@ class DualAttentionUnit(nn.Module):
 class SelectiveKernelFusion(nn.Module):
     """Adds feature maps with weights per channel that sum to one over the maps (SKFF)."""
 
-    def __init__(self, channels: int, maps: int, *, reduction: int, bias: bool) -> None:
+    def __init__(self, channels: int, maps: int) -> None:
         super().__init__()
-        hidden = max(channels // reduction, 4)
-        self.conv_du = nn.Sequential(nn.Conv2d(channels, hidden, 1, bias=bias), nn.PReLU())
-        self.fcs = nn.ModuleList(nn.Conv2d(hidden, channels, 1, bias=bias) for _ in range(maps))
+        hidden = max(channels // _REDUCTION, 4)
+        self.conv_du = nn.Sequential(nn.Conv2d(channels, hidden, 1, bias=False), nn.PReLU())
+        self.fcs = nn.ModuleList(nn.Conv2d(hidden, channels, 1, bias=False) for _ in range(maps))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Fuse maps of equal shape (B, C, H, W)."""
@@ -104,17 +107,17 @@ class BlurReduce(nn.Module):
 class ResidualDown(nn.Module):
     """Halves the resolution and doubles the channels."""
 
-    def __init__(self, channels: int, bias: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.top = nn.Sequential(
-            nn.Conv2d(channels, channels, 1, bias=bias),
+            nn.Conv2d(channels, channels, 1, bias=False),
             nn.PReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.PReLU(),
             BlurReduce(channels),
-            nn.Conv2d(channels, 2 * channels, 1, bias=bias),
+            nn.Conv2d(channels, 2 * channels, 1, bias=False),
         )
-        self.bot = nn.Sequential(BlurReduce(channels), nn.Conv2d(channels, 2 * channels, 1, bias=bias))
+        self.bot = nn.Sequential(BlurReduce(channels), nn.Conv2d(channels, 2 * channels, 1, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, 2 C, H / 2, W / 2)."""
@@ -124,18 +127,18 @@ class ResidualDown(nn.Module):
 class ResidualUp(nn.Module):
     """Doubles the resolution and halves the channels."""
 
-    def __init__(self, channels: int, bias: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.top = nn.Sequential(
-            nn.Conv2d(channels, channels, 1, bias=bias),
+            nn.Conv2d(channels, channels, 1, bias=False),
             nn.PReLU(),
-            nn.ConvTranspose2d(channels, channels, 3, stride=2, padding=1, output_padding=1, bias=bias),
+            nn.ConvTranspose2d(channels, channels, 3, stride=2, padding=1, output_padding=1, bias=False),
             nn.PReLU(),
-            nn.Conv2d(channels, channels // 2, 1, bias=bias),
+            nn.Conv2d(channels, channels // 2, 1, bias=False),
         )
         self.bot = nn.Sequential(
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-            nn.Conv2d(channels, channels // 2, 1, bias=bias),
+            nn.Conv2d(channels, channels // 2, 1, bias=False),
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -146,11 +149,11 @@ class ResidualUp(nn.Module):
 class Resample(nn.Module):
     """Several `ResidualDown` or `ResidualUp` in a row: a change of resolution by 2 ** times."""
 
-    def __init__(self, kind: type[ResidualDown] | type[ResidualUp], channels: int, times: int, bias: bool) -> None:
+    def __init__(self, kind: type[ResidualDown] | type[ResidualUp], channels: int, times: int) -> None:
         super().__init__()
         stages = []
         for _ in range(times):
-            stages.append(kind(channels, bias))
+            stages.append(kind(channels))
             channels = 2 * channels if kind is ResidualDown else channels // 2
         self.body = nn.Sequential(*stages)
 
@@ -162,33 +165,27 @@ class Resample(nn.Module):
 class MultiScaleBlock(nn.Module):
     """Parallel streams at 1, 1/2, 1/4, ... of the resolution that exchange information (MSRB).
 
-    As in the released networks, the dual attention units of one stream are one unit, used `width` times.
+    As in the released networks, the dual attention units of one stream are one unit, used `width` times, and all
+    streams meet before every use but the first.
     """
 
-    def __init__(
-        self, channels: int, activation: nn.Module, *, height: int, width: int, reduction: int, bias: bool
-    ) -> None:
+    def __init__(self, channels: int, activation: nn.Module, *, height: int, width: int, bias: bool) -> None:
         super().__init__()
         per_stream = [channels * 2**level for level in range(height)]
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([DualAttentionUnit(c, activation, reduction=reduction, bias=bias)] * width)
-            for c in per_stream
-        )
+        self.blocks = nn.ModuleList(nn.ModuleList([DualAttentionUnit(c, activation)] * width) for c in per_stream)
         self.last_up = nn.ModuleDict(
-            {str(level): Resample(ResidualUp, per_stream[level], level, bias) for level in range(1, height)}
+            {str(level): Resample(ResidualUp, per_stream[level], level) for level in range(1, height)}
         )
         self.down = nn.ModuleDict()
         self.up = nn.ModuleDict()
         for level, c in enumerate(per_stream):
             for times in range(height - 1 - level, 0, -1):
-                self.down[f"{c}_{2**times}"] = Resample(ResidualDown, c, times, bias)
+                self.down[f"{c}_{2**times}"] = Resample(ResidualDown, c, times)
         for level, c in reversed(list(enumerate(per_stream))):
             for times in range(level, 0, -1):
-                self.up[f"{c}_{2**times}"] = Resample(ResidualUp, c, times, bias)
+                self.up[f"{c}_{2**times}"] = Resample(ResidualUp, c, times)
         self.conv_out = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
-        self.selective_kernel = nn.ModuleList(
-            SelectiveKernelFusion(c, height, reduction=reduction, bias=bias) for c in per_stream
-        )
+        self.selective_kernel = nn.ModuleList(SelectiveKernelFusion(c, height) for c in per_stream)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, H, W) to the same shape; H and W are multiples of 2 ** (height - 1)."""
@@ -200,12 +197,11 @@ class MultiScaleBlock(nn.Module):
             stream = units[0](stream)  # type: ignore[index]
             streams.append(stream)
         for column in range(1, len(self.blocks[0])):  # type: ignore[arg-type]
-            if column % 2 == 0:  # the streams exchange information at every second column
-                streams = [
-                    self.selective_kernel[target]([self._moved(s, source, target) for source, s in enumerate(streams)])
-                    for target in range(len(streams))
-                ]
-            streams = [units[column](s) for units, s in zip(self.blocks, streams, strict=True)]  # type: ignore[index]
+            exchanged = [
+                fuse([self._moved(stream, source, target) for source, stream in enumerate(streams)])
+                for target, fuse in enumerate(self.selective_kernel)
+            ]
+            streams = [units[column](s) for units, s in zip(self.blocks, exchanged, strict=True)]  # type: ignore[index]
         at_full_resolution = [s if level == 0 else self.last_up[str(level)](s) for level, s in enumerate(streams)]
         merged: Tensor = self.conv_out(self.selective_kernel[0](at_full_resolution))
         return features + merged
@@ -221,22 +217,11 @@ class RecursiveResidualGroup(nn.Module):
     """Multi-scale blocks and a convolution, added to the input (RRG)."""
 
     def __init__(
-        self,
-        channels: int,
-        n_msrb: int,
-        activation: nn.Module,
-        *,
-        height: int,
-        width: int,
-        reduction: int,
-        bias: bool,
+        self, channels: int, n_msrb: int, activation: nn.Module, *, height: int, width: int, bias: bool
     ) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [
-            MultiScaleBlock(channels, activation, height=height, width=width, reduction=reduction, bias=bias)
-            for _ in range(n_msrb)
-        ]
-        self.body = nn.Sequential(*blocks, nn.Conv2d(channels, channels, 3, padding=1, bias=bias))
+        blocks = [MultiScaleBlock(channels, activation, height=height, width=width, bias=bias) for _ in range(n_msrb)]
+        self.body = nn.Sequential(*blocks, nn.Conv2d(channels, channels, 3, padding=1, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, H, W) to the same shape."""
@@ -247,20 +232,27 @@ class RecursiveResidualGroup(nn.Module):
 class MIRNet(nn.Module):
     """MIRNet as a blind restorer, or, with `sigma_map`, as a denoiser that is told the noise level.
 
-    The defaults are the released network's. With `sigma_map` the first convolution takes a fourth input channel that is
-    constant at sigma, as in FFDNet and DRUNet.
+    The defaults and the names of parameters are those of the released networks (swz30/MIRNet), which are blind, work on
+    images at output resolution, and share one layout for denoising, super-resolution and enhancement. With `sigma_map`
+    the first convolution takes one more input channel that is constant at sigma, as in FFDNet and DRUNet.
 
     Args:
-        n_feat: feature channels at full resolution.
+        n_feat: feature channels at full resolution, at least 8; they double from stream to stream.
         n_rrg: recursive residual groups.
         n_msrb: multi-scale blocks per group.
-        height: streams per multi-scale block.
+        height: streams per multi-scale block, each at half the resolution of the one before.
         width: dual attention units per stream.
-        reduction: of the attention's bottlenecks.
-        bias: whether convolutions have biases (the attention's 5x5 convolution never does).
+        kernel_size: of the first and the last convolution, odd.
+        bias: whether the first and the last convolution, and the one that closes a multi-scale block, have biases; no
+            other one has.
+        channels: of the image.
         sigma_map: whether the network takes the noise level.
         sigma_range: noise levels the weights were trained for, in [0, 1] units; meaningless without `sigma_map`.
     """
+
+    scale = 1
+    half_safe = True
+    tiling = "discouraged"  # the attentions weigh channels by their means over the whole image
 
     def __init__(
         self,
@@ -270,8 +262,9 @@ class MIRNet(nn.Module):
         n_msrb: int = 2,
         height: int = 3,
         width: int = 2,
-        reduction: int = 8,
+        kernel_size: int = 3,
         bias: bool = False,
+        channels: int = 3,
         sigma_map: bool = False,
         sigma_range: tuple[float, float] = (0.005, 1.0),
     ) -> None:
@@ -282,34 +275,36 @@ class MIRNet(nn.Module):
             "n_msrb": n_msrb,
             "height": height,
             "width": width,
-            "reduction": reduction,
+            "kernel_size": kernel_size,
             "bias": bias,
+            "channels": channels,
             "sigma_map": sigma_map,
             "sigma_range": list(sigma_range),
         }
-        self.sigma_range = (float(sigma_range[0]), float(sigma_range[1]))
         self.sigma_map = sigma_map
+        self.sigma_input = "sigma" if sigma_map else "none"
+        self.sigma_range = (float(sigma_range[0]), float(sigma_range[1])) if sigma_map else None
         self.size_multiple = 2 ** (height - 1)
-        self.conv_in = nn.Conv2d(4 if sigma_map else 3, n_feat, 3, padding=1, bias=bias)
+        self.channels = channels
+        margin = kernel_size // 2
+        self.conv_in = nn.Conv2d(channels + sigma_map, n_feat, kernel_size, padding=margin, bias=bias)
         activation = nn.PReLU()  # one slope for all dual attention units, as in the released networks
         groups = [
-            RecursiveResidualGroup(
-                n_feat, n_msrb, activation, height=height, width=width, reduction=reduction, bias=bias
-            )
+            RecursiveResidualGroup(n_feat, n_msrb, activation, height=height, width=width, bias=bias)
             for _ in range(n_rrg)
         ]
         self.body = nn.Sequential(*groups)
-        self.conv_out = nn.Conv2d(n_feat, 3, 3, padding=1, bias=bias)
+        self.conv_out = nn.Conv2d(n_feat, channels, kernel_size, padding=margin, bias=bias)
 
     def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Restore or denoise.
 
         Args:
-            image: (B, 3, H, W) in [0, 1] units, any H, W >= 1.
+            image: (B, C, H, W) in [0, 1] units, any H, W >= 1.
             sigma: (B,) noise level in [0, 1] units; needed with `sigma_map`, refused without.
 
         Returns:
-            (B, 3, H, W); not clipped.
+            (B, C, H, W); not clipped.
 
         Raises:
             ValueError: sigma and `sigma_map` do not agree.

@@ -28,6 +28,8 @@ class UNetDenoiser(nn.Module):
         sigma_range: noise levels the weights were trained for, in [0, 1] units.
     """
 
+    half_safe = True
+
     def __init__(
         self,
         *,
