@@ -24,6 +24,8 @@ from rich.progress import track
 from torch import Tensor
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
+from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.degradation import imresize
 from dp_ir.diffusion.noise import generators, randn
 from dp_ir.errors import DPIRError
@@ -43,10 +45,8 @@ from dp_ir.evaluation import (
 )
 from dp_ir.evaluation.dataset import PairedImages
 from dp_ir.evaluation.report import scores_table
-from dp_ir.restoration.guard import GuardedNetwork
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import uses_bfloat16
-from dp_ir.restoration.protocols import info_of
 from dp_ir.tasks import get_task
 
 TASK = get_task("sr4")
@@ -176,7 +176,7 @@ class Measurement:
             for level, values in psnr.items():
                 sigma = torch.tensor([level / 255.0])
                 with torch.inference_mode():
-                    values.append(metric(denoise(clean + sigma * noise, sigma=sigma), clean).item())
+                    values.append(metric(denoise(clean + sigma * noise, sigma), clean).item())
         means = {level: statistics.fmean(values) for level, values in psnr.items()}
         self.report.data["denoiser_psnr"] = psnr
         for level, limit in DENOISER_BARS.items():

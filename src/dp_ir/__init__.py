@@ -8,23 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dp_ir.checkpoints.contract import NetworkInfo
+    from dp_ir.checkpoints.loading import load_denoiser, load_restorer
     from dp_ir.checkpoints.network_file import load_network, save_network
     from dp_ir.diffusion.schedule import NoiseSchedule
     from dp_ir.errors import DPIRError
     from dp_ir.image import Picture, read_image, write_image
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
-    from dp_ir.restoration.protocols import NetworkInfo
 
     __version__: str
 
 _HOMES = {
     "DPIRError": "dp_ir.errors",
-    "NetworkInfo": "dp_ir.restoration.protocols",
+    "NetworkInfo": "dp_ir.checkpoints.contract",
     "NoiseSchedule": "dp_ir.diffusion.schedule",
     "Picture": "dp_ir.image",
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
+    "load_denoiser": "dp_ir.checkpoints.loading",
     "load_network": "dp_ir.checkpoints.network_file",
+    "load_restorer": "dp_ir.checkpoints.loading",
     "read_image": "dp_ir.image",
     "save_network": "dp_ir.checkpoints.network_file",
     "write_image": "dp_ir.image",
@@ -38,7 +41,9 @@ __all__ = [
     "Restoration",
     "RestorationResult",
     "__version__",
+    "load_denoiser",
     "load_network",
+    "load_restorer",
     "read_image",
     "save_network",
     "write_image",

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.bundle import (
     Bundle,
     BundleSettings,
+    bundle_network,
     locate_bundle,
     read_bundle,
     read_config,
@@ -166,9 +166,8 @@ def test_paths_that_reach_too_far_are_refused(tmp_path, file):
         (lambda c: c.update(tau="300"), "tau = '300': expected int"),
         (lambda c: c.update(steps=True), "steps = True"),
         (lambda c: c.pop("schedule"), "schedule = None: expected dict"),
-        (lambda c: c["networks"].pop("fusion"), "lacks the fusion"),
         (lambda c: c["networks"]["fusion"].pop("sha256"), "does not list its networks"),
-        (lambda c: c.update(networks=[]), "lacks the restorer"),
+        (lambda c: c.update(networks=[]), "lists no network"),
         (lambda c: c.update(partners=3), "does not list its networks"),
         (lambda c: c["networks"]["fusion"].update(file="none.safetensors"), "no weight file"),
     ],
@@ -192,12 +191,16 @@ def test_a_folder_without_config_is_no_bundle(tmp_path):
         read_bundle(tmp_path)
 
 
-def test_a_restorer_alone_is_a_bundle_at_tau_0(tmp_path):
-    only = {"restorer": ROLES["restorer"]}
-    write_bundle(tmp_path / "sr", make(settings=replace(SETTINGS, tau=0), roles=only))
-    assert set(read_bundle(tmp_path / "sr").networks) == {"restorer"}
-    with pytest.raises(BundleError, match="denoiser and the fusion"):
-        write_bundle(tmp_path / "other", make(roles=only))
+@pytest.mark.parametrize("kind", ["restorer", "denoiser", "fusion"])
+def test_a_bundle_may_hold_some_of_the_networks_but_not_none(tmp_path, kind):
+    write_bundle(tmp_path / "sr", make(roles={kind: ROLES[kind]}))
+    assert set(read_bundle(tmp_path / "sr").networks) == {kind}
+    assert bundle_network(tmp_path / "sr", kind)[1].kind == kind
+    other = "restorer" if kind == "fusion" else "fusion"
+    with pytest.raises(BundleError, match=f"has no {other}, only a {kind}"):
+        bundle_network(tmp_path / "sr", other)
+    with pytest.raises(BundleError, match="lists no network"):
+        write_bundle(tmp_path / "none", make(roles={}))
 
 
 def test_rewriting_keeps_other_files_and_a_failure_leaves_no_half_bundle(tmp_path, monkeypatch):
@@ -289,3 +292,20 @@ class TestLocating:
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
         with pytest.raises(MissingExtraError, match=r"dp-ir\[hub\]"):
             locate_bundle("someone/sr4")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "example"),
+    [
+        (["denoiser"], 'load_denoiser("path/to/sr")'),
+        (["restorer"], 'Restoration.from_pretrained("path/to/sr")("photo.png")'),
+        (["denoiser", "fusion"], 'Restoration.from_pretrained("path/to/sr", restorer="path/to/restorer.pth")'),
+        (["restorer", "denoiser", "fusion"], 'Restoration.from_pretrained("path/to/sr")("photo.png")'),
+    ],
+)
+def test_the_card_says_how_to_use_what_is_there(tmp_path, kinds, example):
+    write_bundle(tmp_path / "sr", make(roles={kind: ROLES[kind] for kind in kinds}))
+    card = (tmp_path / "sr" / "README.md").read_text("utf-8")
+    assert example in card
+    assert ("## Sampling" in card) == ("fusion" in kinds)
+    assert all((f"{kind.capitalize()}:" in card) == (kind in kinds) for kind in ROLES)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from small_networks import SMALL
 from torch import nn
 
 from dp_ir.checkpoints.architectures import ARCHITECTURES, build
@@ -11,18 +12,10 @@ from dp_ir.checkpoints.network_file import describe, load_network, read_record, 
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, write_safetensors
 from dp_ir.errors import CheckpointError
 
-SMALL = {
-    "unet-denoiser": {"channels": [8, 16], "blocks": [1, 1], "encoding": 8, "sigma_range": [0.01, 0.5]},
-    "mirnet": {"n_feat": 8, "n_rrg": 1, "n_msrb": 1, "height": 2, "width": 1, "sigma_map": True},
-    "fusion-3ca": {"channels": 8, "blocks": 1, "encoding": 8},
-    "fast-fusion": {"channels": [8, 16], "blocks": [1, 1, 1], "encoding": 8},
-    "fast-sr": {"channels": 8, "blocks": 1, "scale": 4},
-}
-
 
 def small(name, seed=0):
     torch.manual_seed(seed)
-    module = build(name, SMALL.get(name, {}))
+    module = build(name, SMALL[name])
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.normal_()

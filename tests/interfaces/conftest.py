@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from dp_ir.interfaces.cli import app
 from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.rlfn import RLFN
 from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
@@ -33,6 +35,48 @@ def tiny_restoration(**settings) -> Restoration:
         **{"tau": 300, "steps": 3, "sigma_min": 0.05, "task": "sr4", "licence": "Apache-2.0", **settings},
         device="cpu",
     )
+
+
+def enlarging_rlfn() -> RLFN:
+    """Enlarges four times by repeating pixels, which it does in any range of values."""
+    network = RLFN(channels=4, attention_channels=2, blocks=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for colour in range(3):
+            network.conv_1.weight[colour, colour, 1, 1] = 1
+            network.upsampler[0].weight[16 * colour : 16 * colour + 16, colour, 1, 1] = 1
+        for channel in range(4):
+            network.block_1.c5.weight[channel, channel] = 1
+        network.block_1.esa.conv4.bias.fill_(50)  # the attention lets all through
+    return network.eval()
+
+
+def averaging_ffdnet() -> FFDNet:
+    """Replaces each square of 2x2 pixels by its mean, which leaves half of the noise."""
+    network = FFDNet(nc=12, nb=2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for colour in range(3):
+            squares = slice(4 * colour, 4 * colour + 4)
+            network.model[0].weight[squares, squares, 1, 1] = torch.eye(4)
+            network.model[2].weight[squares, squares, 1, 1] = 0.25
+    return network.eval()
+
+
+@pytest.fixture
+def rlfn_file(tmp_path):
+    """As it would be published: wrapped, of another precision, and saved by data-parallel training."""
+    state = {f"module.{name}": value.half() for name, value in enlarging_rlfn().state_dict().items()}
+    torch.save({"params": state, "epoch": 7}, tmp_path / "rlfn_x4.pth")
+    return tmp_path / "rlfn_x4.pth"
+
+
+@pytest.fixture
+def ffdnet_file(tmp_path):
+    torch.save(averaging_ffdnet().state_dict(), tmp_path / "ffdnet_color.pth")
+    return tmp_path / "ffdnet_color.pth"
 
 
 @pytest.fixture(scope="session")

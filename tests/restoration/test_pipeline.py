@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dp_ir.checkpoints.architectures import build
+from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.network_file import describe
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
@@ -18,7 +19,6 @@ from dp_ir.errors import BundleError, DPIRError, NetworkContractError, ScheduleE
 from dp_ir.restoration import pipeline
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.protocols import NetworkInfo
 from dp_ir.restoration.seeds import image_seeds, sample_seed
 
 MEAN, SPREAD, OBSERVATION_NOISE = 0.45, 0.06, 0.04
@@ -221,7 +221,7 @@ def test_a_tau_beyond_the_denoiser_names_both_numbers():
         restore(textured(1, 3, 4, 4), tau=500)
     with pytest.raises(SigmaRangeError, match=r"0\.005.*0\.01"):
         restore(textured(1, 3, 4, 4), sigma_min=0.005)
-    with pytest.raises(SigmaRangeError, match=r"choose a smaller tau"):
+    with pytest.raises(SigmaRangeError, match=r"choose tau <= 338 \(--tau 338\)"):
         toy(infos=infos, tau=500)
 
 

@@ -9,25 +9,47 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dp_ir.checkpoints.spandrel_network import SpandrelNetwork, spandrel_network
 from dp_ir.errors import CheckpointError
+from dp_ir.networks.bsrt import BSRT
+from dp_ir.networks.drunet import DRUNet
 from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.ffdnet import FFDNet
+from dp_ir.networks.fftformer import FFTformer
 from dp_ir.networks.fusion_3ca import Fusion3CA
 from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser
 from dp_ir.networks.mirnet import MIRNet
+from dp_ir.networks.rlfn import RLFN
+from dp_ir.networks.rrdb import RRDBNet
+from dp_ir.networks.swinir import SwinIR
 from dp_ir.networks.unet_denoiser import UNetDenoiser
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "unet-denoiser": UNetDenoiser,
-    "mirnet": MIRNet,
-    "fusion-3ca": Fusion3CA,
-    "fast-fusion": FastFusion,
     "fast-sr": FastSR,
+    "fast-fusion": FastFusion,
+    "fusion-3ca": Fusion3CA,
+    "bsrt": BSRT,
+    "drunet": DRUNet,
+    "ffdnet": FFDNet,
+    "fftformer": FFTformer,
+    "guided-unet": GuidedDiffusionDenoiser,
+    "mirnet": MIRNet,
+    "rlfn": RLFN,
+    "rrdb": RRDBNet,
+    "swinir": SwinIR,
 }
 """Name in weight files and recipes -> class; each takes keyword hyper-parameters and keeps them as `.config`."""
 
+SPANDREL = "spandrel"
+"""Name in weight files of a `SpandrelNetwork`, which only its weights can build."""
+
 
 def architecture_of(module: nn.Module) -> str | None:
-    """Name of a network's architecture; None for a module that is not in `ARCHITECTURES`."""
+    """Name of a network's architecture: a key of `ARCHITECTURES`, or "spandrel"; None for any other module."""
+    if isinstance(module, SpandrelNetwork):
+        return SPANDREL
     return next((name for name, kind in ARCHITECTURES.items() if type(module) is kind), None)
 
 
@@ -61,11 +83,20 @@ def build_with_weights(name: str, config: Mapping[str, Any], tensors: Mapping[st
 
     Raises:
         CheckpointError: names are missing or unknown, shapes differ, or values are not finite.
+        MissingExtraError: a network of spandrel, which is not installed.
     """
-    module = build(name, config)
-    _check_fit(name, {key: value.shape for key, value in module.state_dict().items()}, tensors, source)
+    module = _of_spandrel(config, tensors, source) if name == SPANDREL else build(name, config)
+    _check_fit(name, config, {key: value.shape for key, value in module.state_dict().items()}, tensors, source)
     module.load_state_dict(dict(tensors))
     return module.eval()
+
+
+def _of_spandrel(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:
+    inner = {key.removeprefix("model."): value for key, value in tensors.items()}
+    network = config.get("network")
+    if (module := spandrel_network(inner, source, network=network)) is None:
+        raise CheckpointError(f"spandrel does not recognise the weights in {source} as {network}: update spandrel.")
+    return module
 
 
 def _architecture(name: str) -> type[nn.Module]:
@@ -83,7 +114,9 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f" (nearest: {close[0]})" if close else ""
 
 
-def _check_fit(name: str, expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], source: str) -> None:
+def _check_fit(
+    name: str, config: Mapping[str, Any], expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], source: str
+) -> None:
     missing = [key for key in expected if key not in tensors]
     extra = [key for key in tensors if key not in expected]
     shapes = [key for key in expected if key in tensors and tensors[key].shape != expected[key]]
@@ -98,8 +131,8 @@ def _check_fit(name: str, expected: Mapping[str, torch.Size], tensors: Mapping[s
         faults.append(f"{_count(shapes, 'of another shape')} ({key}: found {found}, expected {wanted})")
     if faults:
         raise CheckpointError(
-            f"The weights in {source} do not fit {name} with its stated hyper-parameters: of {len(expected)} expected "
-            f"tensors {', '.join(faults)}; use the file this network was saved to."
+            f"The weights in {source} do not fit {name} with the hyper-parameters {dict(config)}: of {len(expected)} "
+            f"expected tensors {', '.join(faults)}; use the file as it was written."
         )
     for key, value in tensors.items():
         if not bool(torch.isfinite(value).all()):

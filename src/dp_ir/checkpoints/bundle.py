@@ -22,14 +22,15 @@ from torch import nn
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.checkpoints.card import render_card
 from dp_ir.checkpoints.files import write_atomically
-from dp_ir.checkpoints.network_file import KINDS, Kind, NetworkRecord, load_network, save_network
+from dp_ir.checkpoints.network_file import KINDS, Kind, NetworkRecord, load_network, recorded_info, save_network
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[\w./-]+))?$")
+"""A repository on the hub, "owner/name", with or without the path of a file in it."""
 _CONFIG_LIMIT = 2**20
 
 
@@ -77,7 +78,7 @@ class BundleConfig:
 
     Args:
         settings: how the networks are run.
-        networks: files per kind; the denoiser and the fusion may be missing where tau is 0.
+        networks: files per kind; those that are missing are given when the bundle is used.
         partners: identities of the networks the fusion was trained with, by "restorer_sha256" and "denoiser_sha256".
     """
 
@@ -127,7 +128,7 @@ def locate_bundle(name: str | Path, *, revision: str | None = None) -> Path:
     known = f"shipped bundles are {', '.join(shipped)}" if shipped else "no bundles ship with this installation"
     if folder.is_file():
         raise BundleError(f"{folder} is a file: expected the folder of a bundle; {known}.")
-    if isinstance(name, str) and _HUB_ID.fullmatch(name):
+    if isinstance(name, str) and (match := HUB_ID.match(name)) and match["file"] is None:
         return _fetch(name, revision, known)
     raise BundleError(f"There is no bundle {str(name)!r}{nearest(str(name), shipped)}: {known}, or give a folder.")
 
@@ -161,19 +162,35 @@ def read_bundle(folder: str | Path) -> Bundle:
     networks: dict[Kind, nn.Module] = {}
     records: dict[Kind, NetworkRecord] = {}
     for kind, entry in config.networks.items():
-        module, record = load_network(_inside(folder, entry.file))
-        for what, found, expected in (
-            ("architecture", record.architecture, entry.architecture),
-            ("identity (sha256)", record.sha256, entry.sha256),
-            ("kind", record.kind, kind),
-        ):
-            if found != expected:
-                raise BundleError(
-                    f"{folder / entry.file} is not the {kind} this bundle was written with: its {what} is {found}, "
-                    f"{CONFIG_NAME} says {expected}; fetch the bundle again."
-                )
-        networks[kind], records[kind] = module, record
+        networks[kind], records[kind] = _read_network(folder, kind, entry)
     return Bundle(config.settings, networks, records, config.partners)
+
+
+def bundle_network(folder: str | Path, kind: Kind) -> tuple[nn.Module, NetworkRecord]:
+    """Read one network of a bundle, with its record.
+
+    Raises:
+        BundleError, CheckpointError: as `read_bundle`; also where the bundle has no such network.
+    """
+    networks = read_config(folder).networks
+    if kind not in networks:
+        raise BundleError(f"The bundle {folder} has no {kind}, only a {' and a '.join(networks)}: name another source.")
+    return _read_network(Path(folder), kind, networks[kind])
+
+
+def _read_network(folder: Path, kind: Kind, entry: NetworkEntry) -> tuple[nn.Module, NetworkRecord]:
+    module, record = load_network(_inside(folder, entry.file))
+    for what, found, expected in (
+        ("architecture", record.architecture, entry.architecture),
+        ("identity (sha256)", record.sha256, entry.sha256),
+        ("kind", record.kind, kind),
+    ):
+        if found != expected:
+            raise BundleError(
+                f"{folder / entry.file} is not the {kind} this bundle was written with: its {what} is {found}, "
+                f"{CONFIG_NAME} says {expected}; fetch the bundle again."
+            )
+    return module, record
 
 
 def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, str] | None = None) -> BundleConfig:
@@ -197,7 +214,7 @@ def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, st
     stage = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
         stage.mkdir(parents=True)
-        entries = {kind: _write_network(stage, bundle, kind, shared.get(kind)) for kind in _complete(bundle, folder)}
+        entries = {kind: _write_network(stage, bundle, kind, shared.get(kind)) for kind in _present(bundle, folder)}
         config = BundleConfig(bundle.settings, entries, bundle.partners)
         card = render_card(folder.name, asdict(bundle.settings), bundle.records, bundle.partners)
         write_atomically(stage / CARD_NAME, lambda path: _write_text(path, card))
@@ -220,9 +237,9 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _complete(bundle: Bundle, folder: Path) -> list[Kind]:
+def _present(bundle: Bundle, folder: Path) -> list[Kind]:
     kinds = [kind for kind in KINDS if kind in bundle.networks]
-    _check_complete(kinds, bundle.settings.tau, folder)
+    _check_not_empty(kinds, folder)
     return kinds
 
 
@@ -238,7 +255,8 @@ def _write_network(stage: Path, bundle: Bundle, kind: Kind, shared: str | None) 
                 "name another shared file, or remove this one if no bundle needs it."
             )
     else:
-        save_network(path, bundle.networks[kind], kind=kind, card=record.card)
+        module = bundle.networks[kind]
+        save_network(path, module, kind=kind, card=record.card, info=recorded_info(module, record))
     return NetworkEntry(file, record.sha256, record.architecture)
 
 
@@ -277,7 +295,7 @@ def _parse(content: Any, path: Path) -> BundleConfig:
         raise BundleError(
             f"{path} does not list its networks as expected ({error}): write the bundle again."
         ) from error
-    _check_complete(list(networks), values["tau"], path)
+    _check_not_empty(list(networks), path)
     return BundleConfig(BundleSettings(**values), networks, partners)
 
 
@@ -295,13 +313,9 @@ _SETTING_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def _check_complete(kinds: list[Kind], tau: float, source: Path) -> None:
-    needed = KINDS if tau else KINDS[:1]
-    if missing := [kind for kind in needed if kind not in kinds]:
-        raise BundleError(
-            f"{source} lacks the {' and the '.join(missing)}: a bundle that samples from tau = {tau} needs "
-            f"{', '.join(needed)}."
-        )
+def _check_not_empty(kinds: list[Kind], source: Path) -> None:
+    if not kinds:
+        raise BundleError(f"{source} lists no network: expected at least one of {', '.join(KINDS)}.")
 
 
 def _inside(folder: Path, file: str) -> Path:

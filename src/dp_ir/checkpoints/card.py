@@ -36,21 +36,17 @@ def render_card(
     lines += ["tags: [image-restoration, diffusion]", "---", "", f"# {name}", ""]
     task = f" for the task `{settings['task']}`" if settings["task"] else ""
     lines += [
-        f"A bundle of dp-ir{task}: a restorer, a denoiser and the fusion network that combines them while a diffusion "
-        "sampler runs from an intermediate step.",
+        f"A bundle of dp-ir{task}: {_contents(records)}.",
         "",
         "```python",
-        "from dp_ir import Restoration",
-        "",
-        f'result = Restoration.from_pretrained("path/to/{name}")("photo.png")',
+        *_example(name, records),
         "```",
         "",
         f"Licence of the weights: {licence}.",
-        "",
-        "## Sampling",
-        "",
-        *_table([("schedule", settings["schedule"]), *((key, settings[key]) for key in _SETTINGS)]),
     ]
+    if "fusion" in records:
+        sampling = [("schedule", settings["schedule"]), *((key, settings[key]) for key in _SETTINGS)]
+        lines += ["", "## Sampling", "", *_table(sampling)]
     if settings["quality"]:
         lines += ["", "## Measured quality", "", *_table(settings["quality"].items())]
     for kind, record in records.items():
@@ -58,6 +54,30 @@ def render_card(
         if kind == "fusion" and partners:
             lines += ["", "Trained with:", "", *_table(partners.items())]
     return "\n".join(lines) + "\n"
+
+
+def _contents(records: Mapping[Kind, NetworkRecord]) -> str:
+    if set(records) == set(_ROLES):
+        return (
+            "a restorer, a denoiser and the fusion network that combines them while a diffusion sampler runs from an "
+            "intermediate step"
+        )
+    return " and ".join(f"a {kind}" for kind in records)
+
+
+def _example(name: str, records: Mapping[Kind, NetworkRecord]) -> list[str]:
+    """How to use a bundle; what it lacks is given."""
+    if set(records) == {"denoiser"}:
+        return ["from dp_ir import load_denoiser", "", f'denoiser = load_denoiser("path/to/{name}")']
+    lacking = [kind for kind in _ROLES if kind not in records] if "fusion" in records else []
+    if "fusion" not in records and "restorer" not in records:
+        lacking = ["restorer"]
+    given = "".join(f', {kind}="path/to/{kind}.pth"' for kind in lacking)
+    return [
+        "from dp_ir import Restoration",
+        "",
+        f'result = Restoration.from_pretrained("path/to/{name}"{given})("photo.png")',
+    ]
 
 
 def _rows(record: NetworkRecord) -> Iterator[tuple[str, Any]]:

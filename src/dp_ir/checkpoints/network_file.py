@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dp_ir.checkpoints.architectures import ARCHITECTURES, architecture_of, build_with_weights
+from dp_ir.checkpoints.contract import NetworkInfo, info_from, info_of, own_info
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, write_safetensors
 from dp_ir.errors import CheckpointError
 
@@ -36,6 +37,7 @@ class NetworkRecord:
         kind: what the network is for.
         card: free JSON about how it came about: data, steps, seconds, hardware, quality, licence. A fusion's card
             names the networks it was trained with: {"partners": {"restorer_sha256": ..., "denoiser_sha256": ...}}.
+        info: fields of `NetworkInfo` that were stated, where they are not what the network says of itself.
         sha256: identity of the network: its architecture, hyper-parameters and float32 weights. Neither the card nor
             the precision of storage changes it.
         parameters: how many numbers were trained.
@@ -45,6 +47,7 @@ class NetworkRecord:
     config: dict[str, Any]
     kind: Kind
     card: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
     parameters: int = 0
 
@@ -55,8 +58,10 @@ class NetworkRecord:
         return dict(partners) if isinstance(partners, Mapping) else {}
 
 
-def describe(module: nn.Module, *, kind: Kind, card: Mapping[str, Any] | None = None) -> NetworkRecord:
-    """Describe a network of this package as its file would.
+def describe(
+    module: nn.Module, *, kind: Kind, card: Mapping[str, Any] | None = None, info: NetworkInfo | None = None
+) -> NetworkRecord:
+    """Describe a network of this package as its file would; arguments as for `save_network`.
 
     Raises:
         CheckpointError: the module's class is not in `ARCHITECTURES`, or the kind is not one of `KINDS`.
@@ -73,13 +78,19 @@ def describe(module: nn.Module, *, kind: Kind, card: Mapping[str, Any] | None = 
         config=dict(config),
         kind=kind,
         card=dict(card or {}),
+        info=_stated(module, info),
         sha256=_identity(architecture, config, module.state_dict()),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
     )
 
 
 def save_network(
-    path: str | Path, module: nn.Module, *, kind: Kind, card: Mapping[str, Any] | None = None
+    path: str | Path,
+    module: nn.Module,
+    *,
+    kind: Kind,
+    card: Mapping[str, Any] | None = None,
+    info: NetworkInfo | None = None,
 ) -> NetworkRecord:
     """Write a network of this package to one safetensors file, atomically.
 
@@ -88,6 +99,7 @@ def save_network(
         module: a network whose class is in `ARCHITECTURES`.
         kind: what it is for.
         card: JSON-able record of its training, see `NetworkRecord`.
+        info: what is known of it; what it says of itself by default.
 
     Returns:
         The record as `load_network` will give it.
@@ -100,12 +112,13 @@ def save_network(
         raise CheckpointError(
             f"{path} does not end in .safetensors, the only format networks are written in: rename it."
         )
-    record = describe(module, kind=kind, card=card)
+    record = describe(module, kind=kind, card=card, info=info)
     entry = {
         "architecture": record.architecture,
         "config": record.config,
         "kind": record.kind,
         "card": record.card,
+        **({"info": record.info} if record.info else {}),
     }
     try:
         text = json.dumps(entry, allow_nan=False)
@@ -149,16 +162,32 @@ def load_network(path: str | Path) -> tuple[nn.Module, NetworkRecord]:
     """
     record = read_record(path)
     module = build_with_weights(record.architecture, record.config, read_state_dict(path), str(path))
+    if record.info:
+        module.info = recorded_info(module, record)  # type: ignore[assignment]
     return module, describe(module, kind=record.kind, card=record.card)
 
 
 def _decoded(text: str) -> dict[str, Any]:
     entry = json.loads(text)
     fields = {name: entry[name] for name in ("architecture", "config", "kind", "card")}
-    for name, kind in (("architecture", str), ("config", dict), ("kind", str), ("card", dict)):
+    fields["info"] = entry.get("info", {})
+    for name, kind in (("architecture", str), ("config", dict), ("kind", str), ("card", dict), ("info", dict)):
         if not isinstance(fields[name], kind):
             raise TypeError(f"{name} is a {type(fields[name]).__name__}")
     return fields
+
+
+def recorded_info(module: nn.Module, record: NetworkRecord) -> NetworkInfo:
+    """What is known of a network: what its architecture says, and what its record states beyond that."""
+    return info_from({**asdict(own_info(module)), **record.info})
+
+
+def _stated(module: nn.Module, info: NetworkInfo | None) -> dict[str, Any]:
+    """What is stated of a network and differs from what its architecture says, as plain JSON."""
+    own, stated = asdict(own_info(module)), asdict(info or info_of(module))
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in stated.items() if value != own[name]
+    }
 
 
 def _check_kind(kind: str, source: str) -> None:

@@ -2,7 +2,8 @@
 
 Two formats are read: safetensors, and the files of `torch.save` through the restricted unpickler
 (`weights_only=True`) without a fallback. TorchScript, `torch.package` archives, compressed archives and pickles that
-name anything but tensors are refused. One format is written: safetensors.
+name anything but tensors are refused. What a file is is told from its content; its name does not matter. One format is
+written: safetensors.
 """
 
 from __future__ import annotations
@@ -18,20 +19,44 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dp_ir.checkpoints.files import write_atomically
+from dp_ir.checkpoints.unwrap import check_tensors, shown, unwrap
 from dp_ir.errors import CheckpointError, UnsafeCheckpointError
 
-WRAPPING_KEYS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net")
-"""Keys under which published training code puts the state dict, the averaged weights first."""
+OWN_ENTRY = "dp_ir"
+"""The metadata of a safetensors file under which this package describes the network; its names are exact."""
 
 WeightFormat = Literal["safetensors", "torch-zip", "torch-legacy"]
 
 _LEGACY_PICKLES = 5  # magic number, protocol, system information, the object, storage keys
 _LEGACY_READ_LIMIT = 64 * 2**20  # opcodes live in the first part of the file, raw storages follow
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # the first object in files of the old torch.save
+_PLAIN_GLOBALS = re.compile(
+    r"collections\.OrderedDict|torch\.\w+|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_\w+|torch\.nn\.parameter\.\w+"
+)  # what tensors are made of: storages, dtypes, sizes, and functions that put them together
+_HEAD = 512
+_OTHER_FILES = (
+    (0, b"version https://git-lfs", "a pointer of Git LFS to the real file, which was not fetched: run `git lfs pull`"),
+    (0, b"<!doctype html", "a web page, perhaps one that asks to confirm a download: fetch the file again"),
+    (0, b"<html", "a web page, perhaps one that asks to confirm a download: fetch the file again"),
+    (0, b"\x89hdf\r\n", "an HDF5 file, as Keras and MATLAB write"),
+    (512, b"\x89hdf\r\n", "an HDF5 file, as MATLAB writes"),
+    (0, b"matlab 5.0", "an old MATLAB file"),
+    (0, b"\x93numpy", "a NumPy array"),
+    (0, b"gguf", "a GGUF file"),
+    (0, b"\x1f\x8b", "compressed by gzip: unpack it"),
+    (0, b"7z\xbc\xaf", "a 7-Zip archive: unpack it"),
+    (0, b"rar!", "a RAR archive: unpack it"),
+    (0, b"\xfd7zxz", "compressed by xz: unpack it"),
+    (257, b"ustar", "a tar archive: unpack it"),
+    (0, b"\x89png", "an image"),
+    (0, b"\xff\xd8\xff", "an image"),
+)
+"""Offset, first bytes (in lower case) and name of what people take for weight files."""
 
 
 def sha256(path: str | Path) -> str:
@@ -58,16 +83,27 @@ def weight_format(path: str | Path) -> WeightFormat:
     path = _existing(path)
     size = path.stat().st_size
     with path.open("rb") as handle:
-        head = handle.read(16)
+        head = handle.read(_HEAD + 16)
     if size == 0:
         raise CheckpointError(f"{path} is empty: expected a safetensors file or a file of torch.save.")
     if head.startswith(b"PK\x03\x04"):
         _check_archive(path, size)
         return "torch-zip"
-    if len(head) > 8 and head[8:9] == b"{":
+    if _LEGACY_MAGIC in head[:32]:
+        return "torch-legacy"
+    if head[8:9] == b"{":
         return "safetensors"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
-        return "torch-legacy"
+        if names := _foreign_globals(path):
+            raise _unsafe(path, names)
+        raise CheckpointError(
+            f"{path} is a pickle, but not one of torch.save, or a damaged one: save the weights with torch.save or as "
+            "safetensors."
+        )
+    lower = head.lower()
+    for offset, start, name in _OTHER_FILES:
+        if lower.lstrip().startswith(start) if offset == 0 else lower[offset:].startswith(start):
+            raise CheckpointError(f"{path} is {name}; expected a weight file: safetensors, or a file of torch.save.")
     raise CheckpointError(
         f"{path} is not a weight file (it begins with {head[:8]!r}): expected safetensors or a file of torch.save."
     )
@@ -76,8 +112,8 @@ def weight_format(path: str | Path) -> WeightFormat:
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weight file, on the CPU, in the precision they are stored in.
 
-    A state dict wrapped in one of `WRAPPING_KEYS` is unwrapped, and the prefix `module.` that data-parallel training
-    leaves on every key is removed.
+    However it is wrapped, the one state dict in the file is found, and prefixes that training code leaves on every name
+    are removed, see `unwrap`; names in files of this package stay as they are.
 
     Args:
         path: a safetensors file, or a file of `torch.save`.
@@ -86,16 +122,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         Parameter names and tensors.
 
     Raises:
-        CheckpointError: the file is missing, truncated, not a weight file, or holds no state dict.
+        CheckpointError: the file is missing, truncated, not a weight file, or holds no state dict of plain tensors.
         UnsafeCheckpointError: loading would execute code; the sentence names what it asked for.
     """
     path = _existing(path)
-    if weight_format(path) == "safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-            raise _damaged(path, error) from error
-    return _flatten(_load_restricted(path), path)
+    found = weight_format(path)
+    source = _called(path, found)
+    if found == "safetensors":
+        content: Any = _load_safetensors(path, source)
+        tensors = content if OWN_ENTRY in read_metadata(path) else unwrap(content, source)
+    else:
+        tensors = unwrap(_load_restricted(path, found, source), source)
+    check_tensors(tensors, source, path.stat().st_size)
+    return tensors
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -110,8 +149,8 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as handle:
             return dict(handle.metadata() or {})
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
+    except Exception as error:  # the parser has many ways to say that a file is not what it should be
+        raise _damaged(_called(path, found), error) from error
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -148,9 +187,19 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _damaged(path: Path, error: BaseException) -> CheckpointError:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return CheckpointError(f"{path} is truncated or damaged ({reason}): fetch or write it again.")
+def _called(path: Path, found: WeightFormat) -> str:
+    """What to call a file in errors: its path, and what it is where its name says otherwise."""
+    if (path.suffix == ".safetensors") == (found == "safetensors"):
+        return str(path)
+    return f"{path} (in truth a {'safetensors file' if found == 'safetensors' else 'file of torch.save'})"
+
+
+def _damaged(source: str | Path, error: BaseException) -> CheckpointError:
+    # torch wraps what went wrong in advice, among others to load the file unsafely
+    said = re.sub(r".*WeightsUnpickler error: ", "", " ".join(str(error).split()))
+    reason = re.split(r"\. | Check the documentation", said)[0][:160]
+    reason = reason.rstrip(".") or type(error).__name__
+    return CheckpointError(f"{source} is truncated or damaged ({reason}): fetch or write it again.")
 
 
 def _check_archive(path: Path, size: int) -> None:
@@ -170,7 +219,10 @@ def _check_archive(path: Path, size: int) -> None:
             f"{path} is a torch.package archive, which carries code: save the state_dict() as safetensors instead."
         )
     if "data.pkl" not in inner:
-        raise CheckpointError(f"{path} is a zip file but not one of torch.save: expected a weight file.")
+        raise CheckpointError(
+            f"{path} is a zip file but not one of torch.save (it holds {shown(entry.filename for entry in entries)}): "
+            "expected a weight file."
+        )
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > size:
         raise UnsafeCheckpointError(
@@ -179,33 +231,46 @@ def _check_archive(path: Path, size: int) -> None:
         )
 
 
-def _load_restricted(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        try:
-            unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        except Exception as error:
-            raise _damaged(path, error) from error
-        if unsafe:
-            raise _unsafe(path, unsafe)
+def _load_safetensors(path: Path, source: str) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # storage deprecations concern torch, not the reader of this file
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if match := re.search(r"GLOBAL (\S+)", str(error)):
-            raise _unsafe(path, [match[1], *_foreign_globals(path)]) from error
-        raise _damaged(path, error) from error
+        return load_file(path)
+    except Exception as error:  # the parser has many ways to say that a file is not what it should be
+        raise _damaged(source, error) from error
 
 
-def _unsafe(path: Path, names: Iterable[str]) -> UnsafeCheckpointError:
+def _load_restricted(path: Path, found: WeightFormat, source: str) -> Any:
+    with path.open("rb") as handle:  # torch goes by the name of a file it opens itself
+        if found == "torch-zip":
+            try:
+                unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(handle)
+            except Exception as error:
+                raise _damaged(source, error) from error
+            if unsafe:
+                raise _unsafe(source, unsafe)
+            handle.seek(0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # storage deprecations concern torch, not the reader of this file
+                return torch.load(handle, map_location="cpu", weights_only=True)
+        except Exception as error:
+            names = re.findall(r"GLOBAL (\S+)", str(error))
+            if found == "torch-legacy":
+                names += _foreign_globals(path)
+            if names:
+                raise _unsafe(source, names) from error
+            raise _damaged(source, error) from error
+
+
+def _unsafe(source: str | Path, names: Iterable[str]) -> UnsafeCheckpointError:
+    asked = shown(sorted(set(names)), limit=20)
     return UnsafeCheckpointError(
-        f"{path} asks to run {', '.join(sorted(set(names)))} on loading, which plain weights never need; nothing was "
-        "executed: where you trust the file, save its state_dict() as safetensors."
+        f"{source} asks to run {asked} on loading, which plain weights never need; nothing was executed: where you "
+        "trust the file, save its state_dict() as safetensors."
     )
 
 
 def _foreign_globals(path: Path) -> list[str]:
-    """Names that a file of the old, unzipped format would import from outside torch; it is parsed, never unpickled."""
+    """Names that a pickle would import and tensors do not need; it is parsed, never unpickled."""
     with path.open("rb") as handle:
         stream = io.BytesIO(handle.read(_LEGACY_READ_LIMIT))
     found: list[str] = []
@@ -214,7 +279,7 @@ def _foreign_globals(path: Path) -> list[str]:
             found.extend(_named_globals(stream))
     except Exception:  # whatever is wrong further on, the names met so far are what the message is for
         pass
-    return [name for name in found if name.split(".")[0] not in {"torch", "collections"}]
+    return [name for name in found if not _PLAIN_GLOBALS.fullmatch(name)]
 
 
 def _named_globals(stream: io.BytesIO) -> Iterator[str]:
@@ -227,25 +292,3 @@ def _named_globals(stream: io.BytesIO) -> Iterator[str]:
             yield ".".join(strings[-2:])
         elif isinstance(argument, str):
             strings.append(argument)
-
-
-def _flatten(content: Any, path: Path) -> dict[str, Tensor]:
-    """Find the one mapping of names to tensors in what a file held."""
-    if isinstance(content, Mapping):
-        for key in WRAPPING_KEYS:
-            if isinstance(content.get(key), Mapping):
-                content = content[key]
-                break
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(value, Tensor) for value in content.values())
-    ):
-        found = (
-            f"the keys {', '.join(map(str, list(content)[:5]))}"
-            if isinstance(content, Mapping)
-            else f"a {type(content).__name__}"
-        )
-        raise CheckpointError(f"{path} holds {found}: expected a state dict, names with tensors.")
-    prefixed = all(str(name).startswith("module.") for name in content)
-    return {str(name)[len("module.") if prefixed else 0 :]: value for name, value in content.items()}

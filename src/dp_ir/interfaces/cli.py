@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,13 @@ class PrecisionName(str, Enum):
     BFLOAT16 = "bfloat16"
 
 
+class ForeignKindName(str, Enum):
+    """The networks that can be brought along from elsewhere."""
+
+    RESTORER = "restorer"
+    DENOISER = "denoiser"
+
+
 class KindName(str, Enum):
     """The networks that can be trained."""
 
@@ -55,13 +63,25 @@ class KindName(str, Enum):
 
 _RECIPES = {KindName.DENOISER: "denoiser", KindName.RESTORER: "restorer-sr4", KindName.FUSION: "fusion-sr4"}
 
+_SOURCE = "a weight file of any known network, a bundle, or a hub id."
+_STATED = (
+    "A fact about the network that is not as inferred, such as value_range=0,255 or sigma_range=0,50/255. KEY is "
+    "scale, channels, size_multiple, min_size, value_range, sigma_range, sigma_input, half_safe or tiling; probe=no "
+    "leaves out the check of all this on a test picture."
+)
+_STATED_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
+
 _INTERRUPTED = 130  # what shells expect of a program that ended on Ctrl-C
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Warnings for people are shown without the place in the code; those for programmers are not shown."""
     if issubclass(category, UserWarning):
-        typer.echo(f"dp-ir: note: {message}", err=True)
+        typer.echo(f"dp-ir: note: {_one_line(message)}", err=True)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 class _Commands(TyperGroup):
@@ -73,7 +93,7 @@ class _Commands(TyperGroup):
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except DPIRError as error:
-            typer.echo(f"dp-ir: {error}", err=True)
+            typer.echo(f"dp-ir: {_one_line(error)}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interruption:
             typer.echo("dp-ir: stopped; the same command continues with what is not done yet.", err=True)
@@ -123,6 +143,18 @@ def restore(
     bundle: Annotated[
         str, typer.Option("--bundle", "-b", help="What restores: a shipped name, a folder, or a hub id OWNER/NAME.")
     ] = "sr4",
+    restorer: Annotated[
+        str | None,
+        typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {_SOURCE}"),
+    ] = None,
+    denoiser: Annotated[
+        str | None,
+        typer.Option("--denoiser", metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise."),
+    ] = None,
+    fusion: Annotated[
+        str | None, typer.Option("--fusion", metavar="FILE", help="Instead of the bundle's own fusion network.")
+    ] = None,
+    stated: Annotated[list[str] | None, typer.Option("--set", metavar="KIND.KEY=VALUE", help=_STATED_BY_KIND)] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Which of the possible results; the same seed gives the same one.")
     ] = 0,
@@ -151,6 +183,15 @@ def restore(
             "--eta", min=0.0, help="Fresh noise per step, 0 (none) to 1 (ancestral).", show_default="the bundle's"
         ),
     ] = None,
+    sigma_min: Annotated[
+        float | None,
+        typer.Option(
+            "--sigma-min",
+            min=0.0,
+            help="Last noise level before 0, in units of [0, 1] images.",
+            show_default="the bundle's",
+        ),
+    ] = None,
     format: Annotated[
         FormatName | None,
         typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
@@ -165,19 +206,22 @@ def restore(
 ) -> None:
     """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
     from dp_ir.interfaces.progress import restore_with_progress
+    from dp_ir.interfaces.sources import restoration_of
     from dp_ir.restoration.batch import Status, plan_batch
 
     plan = plan_batch(inputs, output, format=format.value if format else None, samples=samples, overwrite=overwrite)
-    settings = {
-        "seed": seed,
-        "tau": tau,
-        "steps": steps,
-        "sampler": sampler.value if sampler else None,
-        "eta": eta,
-        "num_samples": samples,
-    }
+    load = partial(
+        restoration_of,
+        bundle,
+        {"restorer": restorer, "denoiser": denoiser, "fusion": fusion},
+        stated or [],
+        device=device,
+        precision=precision.value,
+        settings={"tau": tau, "steps": steps, "sigma_min": sigma_min},
+    )
+    settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta, "num_samples": samples}
     count = dict.fromkeys(Status, 0)
-    for outcome in restore_with_progress(plan, bundle, device=device, precision=precision.value, settings=settings):
+    for outcome in restore_with_progress(plan, load, settings=settings):
         count[outcome.status] += 1
         if outcome.status is Status.FAILED:
             typer.echo(f"dp-ir: {outcome.reason}", err=True)
@@ -211,6 +255,32 @@ def info(
         typer.echo(readable(description))
 
 
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A weight file, here or OWNER/NAME/FILE on the hub.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The bundle, an empty folder.")],
+    kind: Annotated[
+        ForeignKindName | None,
+        typer.Option("--kind", help="What the network is for.", show_default="what it looks like"),
+    ] = None,
+    stated: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_STATED)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is in FOLDER.")] = False,
+) -> None:
+    """Write the network of a weight file of any known origin as a bundle: safetensors, settings and a card."""
+    from dp_ir.checkpoints.stated import parse_stated
+    from dp_ir.restoration.partners import network_name
+    from dp_ir.tasks.conversion import convert as write
+
+    facts = parse_stated(stated or [])
+    record = write(source, output, kind=kind.value if kind else None, stated=facts, overwrite=overwrite)
+    typer.echo(
+        f"{source} -> {output}: the {record.kind} {network_name(record)}, {record.parameters:,} parameters, in "
+        f"{record.kind}.safetensors with config.json and README.md"
+    )
+    use = f"--bundle {output}" if record.kind == "restorer" else f"--denoiser {output}"
+    typer.echo(f"Use it: dp-ir restore IN -o OUT {use}")
+
+
 @app.command(
     help="Train a network.\n\n"
     "The folder of the run gets the weights, a log, and checkpoints that the same command continues from. "
@@ -242,6 +312,14 @@ def train(
             help="Folder of degraded images, named as the clean ones; without it those are degraded on the fly.",
         ),
     ] = None,
+    restorer: Annotated[
+        str | None,
+        typer.Option("--restorer", metavar="SOURCE", help=f"Of a fusion, the frozen restorer: {_SOURCE}"),
+    ] = None,
+    denoiser: Annotated[
+        str | None, typer.Option("--denoiser", metavar="SOURCE", help="Of a fusion, the frozen denoiser: likewise.")
+    ] = None,
+    stated: Annotated[list[str] | None, typer.Option("--set", metavar="KIND.KEY=VALUE", help=_STATED_BY_KIND)] = None,
     lpips: Annotated[
         Path | None,
         typer.Option("--lpips", metavar="FILE", help="Weights of SqueezeNet 1.1: validate with LPIPS beside PSNR."),
@@ -249,8 +327,9 @@ def train(
 ) -> None:
     """Train a network; the help text is above."""
     from dp_ir.interfaces.progress import train_with_progress
+    from dp_ir.interfaces.sources import partner_overrides
 
-    settings = list(overrides or ())
+    settings = [*(overrides or ()), *partner_overrides(kind.value, restorer, denoiser, stated or [])]
     if data is not None:
         settings.append(f"data.clean={data}")
     if observations is not None:

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
-from dp_ir.checkpoints.network_file import NetworkRecord, load_network
+from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.hub import locate_file
+from dp_ir.checkpoints.loading import read_network
+from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
+from dp_ir.checkpoints.network_file import KINDS, NetworkRecord
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
-from dp_ir.restoration.protocols import info_of
+from dp_ir.errors import CheckpointError
 
-_KEYS_SHOWN = 5
+_TENSORS_SHOWN = 5
 
 
 def describe(source: str) -> dict[str, Any]:
-    """Describe a bundle (name, folder or hub id), a network file of this package, or any weight file, as plain JSON.
+    """Describe a bundle (name, folder or hub id) or any weight file, here or on the hub, as plain JSON.
 
-    Everything is read and checked, so a description is also the promise that the thing can be used.
+    Everything is read and checked, so a description is also the promise that the thing can be used. Of weights that no
+    known network fits it says what they are and why none does.
 
     Raises:
-        BundleError, CheckpointError, UnsafeCheckpointError, MissingExtraError: as `read_bundle` and `load_network`.
+        BundleError, CheckpointError, UnsafeCheckpointError, MissingExtraError: as `read_bundle` and `read_network`.
     """
-    path = Path(source)
-    if not path.is_file() and path.suffix not in {".safetensors", ".pth", ".pt", ".ckpt"}:
-        return _bundle(locate_bundle(source))
-    if weight_format(path) == "safetensors" and "dp_ir" in read_metadata(path):
-        module, record = load_network(path)
-        return {"what": "network", "path": str(path), **_network(module, record)}
-    return _weights(path)
+    file = locate_file(source)
+    return _bundle(locate_bundle(source)) if file is None else _file(file)
 
 
 def readable(description: Mapping[str, Any]) -> str:
-    """A description as indented lines of names and values."""
+    """A description as indented lines of names and values, those of networks in words."""
+    if "networks" in description:
+        networks = {kind: _in_words(network) for kind, network in description["networks"].items()}
+        description = {**description, "networks": networks}
+    elif "kind" in description:
+        description = _in_words(description)
     return "\n".join(_lines(description, ""))
 
 
@@ -52,47 +57,119 @@ def _bundle(folder: Path) -> dict[str, Any]:
         "licence": licence,
         "sampling": {**settings, "sigma_at_tau": float(schedule.sigma(bundle.settings.tau))},
         "networks": {kind: _network(module, bundle.records[kind]) for kind, module in bundle.networks.items()},
+        "lacks": [kind for kind in KINDS if kind not in bundle.networks],
         "partners": bundle.partners,
         "quality": quality,
     }
 
 
+def _file(path: Path) -> dict[str, Any]:
+    kind, tensors = _tensors(path)
+    stored = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    file = {"path": str(path), "format": kind, "precision": stored, "file_sha256": sha256(path)}
+    try:
+        module, record = read_network(path)
+    except CheckpointError as error:
+        if kind == "safetensors" and "dp_ir" in read_metadata(path):
+            raise  # it says what it is, and is not
+        return {"what": "weights that no known network fits", **file, **_weights(tensors, str(error))}
+    described = _network(module, record)
+    if described["card"].get("origin", {}).get("sha256") == file["file_sha256"]:
+        del described["card"]["origin"]  # it is this file
+    return {"what": "network", **file, **described}
+
+
+def _tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
+    """The format of a weight file and what is in it."""
+    return (
+        ("matlab-7.3", read_matconvnet(path)) if is_matconvnet(path) else (weight_format(path), read_state_dict(path))
+    )
+
+
 def _network(module: nn.Module, record: NetworkRecord) -> dict[str, Any]:
-    known = info_of(module)
     return {
         "kind": record.kind,
         "architecture": record.architecture,
-        "parameters": record.parameters,
-        "scale": known.scale,
-        "sigma_range": known.sigma_range,
         "config": record.config,
+        "parameters": record.parameters,
+        **asdict(info_of(module)),
         "partners": record.partners,
         "card": {key: value for key, value in record.card.items() if key != "partners"},
         "sha256": record.sha256,
     }
 
 
-def _weights(path: Path) -> dict[str, Any]:
-    tensors = read_state_dict(path)
+def _weights(tensors: Mapping[str, Tensor], reason: str) -> dict[str, Any]:
     return {
-        "what": "weights without a description: any network may have written them",
-        "path": str(path),
-        "format": weight_format(path),
+        "reason": reason,
         "tensors": len(tensors),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
-        "precision": sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}),
-        "first_tensors": {name: list(tensor.shape) for name, tensor in list(tensors.items())[:_KEYS_SHOWN]},
-        "file_sha256": sha256(path),
+        "first_tensors": {name: list(tensor.shape) for name, tensor in list(tensors.items())[:_TENSORS_SHOWN]},
     }
 
 
-def _lines(values: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _in_words(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's description for people: what does not concern its kind is left out."""
+    kind = network["kind"]
+    said = dict(network)
+    for name in ("sigma_range", "sigma_input") if kind != "denoiser" else ("scale",):
+        said.pop(name)
+    if kind == "fusion":
+        said.pop("scale")
+    words = {name: _WORDS[name](value) if name in _WORDS else value for name, value in said.items()}
+    if network["architecture"] == "spandrel":
+        words["architecture"] = f"{network['config'].get('network')}, as spandrel knows it"
+    if kind == "restorer" and network["sigma_input"] == "none" and network["scale"] in (None, 1):
+        words["as a denoiser"] = "after stating which noise levels it was trained for, sigma_range=LOW,HIGH"
+    return {_LABELS.get(name, name): value for name, value in words.items()}
+
+
+def _range(values: tuple[float, float], scale: float = 1.0) -> str:
+    return f"{values[0] * scale:.4g} to {values[1] * scale:.4g}"
+
+
+def _levels(values: tuple[float, float] | None) -> str:
+    return f"{_range(values)} ({_range(values, 255)} of 255)" if values else "any"
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "scale": lambda scale: f"{scale}" if scale else "whatever the network returns",
+    "channels": lambda channels: {1: "1, grey", 3: "3, RGB"}.get(channels, f"{channels}"),
+    "size_multiple": lambda multiple: f"{multiple}",
+    "value_range": _range,
+    "sigma_range": _levels,
+    "sigma_input": {
+        "sigma": "its standard deviation, as a second argument",
+        "variance": "its variance, as a second argument",
+        "map": "its standard deviation, as one more channel of the image",
+        "none": "not at all: the network does not see it",
+    }.__getitem__,
+    "half_safe": lambda safe: "safe" if safe else "not known to be safe, so float32 is used",
+    "tiling": {
+        "supported": "supported",
+        "discouraged": "discouraged: what is far away in the image changes the result",
+    }.__getitem__,
+}
+"""How the fields of `NetworkInfo` are put."""
+
+_LABELS = {
+    "config": "hyper-parameters",
+    "min_size": "minimum size",
+    "sigma_range": "noise levels",
+    "sigma_input": "noise level goes in as",
+    "half_safe": "bfloat16",
+}
+_VERBATIM = {"hyper-parameters", "first_tensors"}
+"""Mappings whose names are shown as they are."""
+
+
+def _lines(values: Mapping[str, Any], indent: str, *, verbatim: bool = False) -> Iterator[str]:
     """Lines of a mapping; what is empty or unknown is left out."""
     for name, value in values.items():
-        label = f"{indent}{name.replace('_', ' ')}:"
+        label = f"{indent}{name if verbatim else name.replace('_', ' ')}:"
         if isinstance(value, Mapping) and value:
             yield label
-            yield from _lines(value, indent + "  ")
+            yield from _lines(value, indent + "  ", verbatim=verbatim or name in _VERBATIM)
         elif value not in (None, "", {}, []):
             yield f"{label} {_text(value)}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from dp_ir.diffusion.samplers import StepInfo
 from dp_ir.restoration.batch import Job, Outcome, Plan, pictures_of, run_batch
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import Precision
 
 
 def restore_with_progress(
-    plan: Plan, bundle: str, *, device: str, precision: Precision, settings: Mapping[str, Any]
+    plan: Plan, load: Callable[[], Restoration], *, settings: Mapping[str, Any]
 ) -> Iterator[Outcome]:
     """Carry out a plan, with a bar over the files that moves on with every step.
 
     Args:
         plan: from `plan_batch`.
-        bundle: name, folder or hub id; read only if there is something to restore.
-        device: where the networks run.
-        precision: of the networks.
+        load: reads the networks; called only if there is something to restore.
         settings: keyword arguments of `Restoration.__call__`.
 
     Yields:
@@ -35,7 +32,7 @@ def restore_with_progress(
     yield from plan.settled
     if not plan.jobs:
         return
-    restoration = Restoration.from_pretrained(bundle, device=device, precision=precision)
+    restoration = load()
     done = 0
     with _bar(TextColumn("{task.description}"), TextColumn("{task.fields[count]}")) as progress:
         task = progress.add_task("", total=len(plan.jobs), count="")

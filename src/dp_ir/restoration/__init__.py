@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dp_ir.checkpoints.contract import NetworkInfo
     from dp_ir.restoration.partners import UnseenPartnersWarning
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
-    from dp_ir.restoration.protocols import NetworkInfo
 
 _HOMES = {
-    "NetworkInfo": "dp_ir.restoration.protocols",
+    "NetworkInfo": "dp_ir.checkpoints.contract",
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
     "UnseenPartnersWarning": "dp_ir.restoration.partners",

@@ -5,11 +5,43 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping
 
+from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
+
+_KINDS: tuple[Kind, ...] = ("restorer", "denoiser")
 
 
 class UnseenPartnersWarning(UserWarning):
     """A fusion network runs with a restorer or denoiser it was not trained with: it works, perhaps not as well."""
+
+
+def network_name(record: NetworkRecord) -> str:
+    """What to call a network: its architecture, and the file it was published in, such as "rlfn of rlfn_x4.pth"."""
+    architecture = record.config.get("network", record.architecture)  # of those that spandrel knows, spandrel's name
+    origin = record.card.get("origin")
+    file = origin.get("file") if isinstance(origin, Mapping) else None
+    return f"{architecture} of {file}" if file else str(architecture)
+
+
+def partners_of(records: Mapping[Kind, NetworkRecord]) -> dict[str, str]:
+    """What a fusion's card says of the networks it is trained with: per kind, an identity and a name.
+
+    Args:
+        records: of the restorer and the denoiser.
+
+    Returns:
+        "restorer_sha256", "denoiser_sha256", "restorer" and "denoiser".
+    """
+    found = [kind for kind in _KINDS if kind in records]
+    identities = {f"{kind}_sha256": records[kind].sha256 for kind in found}
+    return {**identities, **{str(kind): network_name(records[kind]) for kind in found}}
+
+
+def named_partners(partners: Mapping[str, str], records: Mapping[Kind, NetworkRecord]) -> dict[str, str]:
+    """Partners as a card has them, with the names that their identities have among `records`."""
+    known = {record.sha256: network_name(record) for record in records.values()}
+    names = {str(kind): known.get(partners.get(f"{kind}_sha256", "")) for kind in _KINDS}
+    return {**{kind: name for kind, name in names.items() if name}, **partners}
 
 
 def warn_of_unseen_partners(
@@ -18,24 +50,38 @@ def warn_of_unseen_partners(
     """Compare the networks that are present with those that a fusion names as its partners.
 
     Args:
-        partners: identities by "restorer_sha256" and "denoiser_sha256", as in a fusion's card; what is not named is not
-            compared.
+        partners: identities by "restorer_sha256" and "denoiser_sha256", as in a fusion's card, and names by "restorer"
+            and "denoiser" where they are known; what is not named is not compared.
         present: kinds of the networks there are.
         records: what is known of them; a network without a record is taken for another one.
         stacklevel: as for `warnings.warn`, seen from the caller of this function.
     """
-    kinds: tuple[Kind, ...] = ("restorer", "denoiser")
-    strangers = []
-    for kind in kinds:
-        expected, record = partners.get(f"{kind}_sha256"), records.get(kind)
-        if expected is None or kind not in present or (record is not None and record.sha256 == expected):
+    expected, met = [], []
+    for kind in _KINDS:
+        identity, record = partners.get(f"{kind}_sha256"), records.get(kind)
+        if identity is None or kind not in present or (record is not None and record.sha256 == identity):
             continue
-        found = "a network without a record" if record is None else f"{record.architecture} {record.sha256[:12]}"
-        strangers.append(f"the {kind} {expected[:12]} (here: {found})")
-    if strangers:
+        name = partners.get(kind) or _shipped().get(identity)
+        expected.append(f"the {kind} {_named(name, identity)}")
+        met.append(_named(network_name(record), record.sha256) if record else f"a {kind} without a record")
+    if expected:
         warnings.warn(
-            f"The fusion network was trained with {' and '.join(strangers)}: it works with others, "
-            "perhaps not as well.",
+            f"The fusion network was trained with {' and '.join(expected)}, and meets {' and '.join(met)} here: "
+            "it works with others, perhaps not as well.",
             UnseenPartnersWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def _shipped() -> dict[str, str]:
+    """Names of the networks that ship with this package, by identity."""
+    bundles = {name: read_config(zoo_folder() / name) for name in shipped_bundles()}
+    return {
+        entry.sha256: f"{entry.architecture} of {name}"
+        for name, bundle in bundles.items()
+        for entry in bundle.networks.values()
+    }
+
+
+def _named(name: str | None, identity: str) -> str:
+    return f"{name} ({identity[:12]})" if name else identity[:12]

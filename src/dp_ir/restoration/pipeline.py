@@ -7,29 +7,31 @@ sampler over estimate(noisy, sigma) = fusion(restored, denoiser(noisy, sigma), n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dp_ir.checkpoints.architectures import architecture_of
 from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locate_bundle, read_bundle, write_bundle
+from dp_ir.checkpoints.contract import Fusion, NetworkInfo
+from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loading import Source
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
 from dp_ir.diffusion.counting import CallCounter
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import SAMPLERS, Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
-from dp_ir.errors import BundleError, DPIRError, ScheduleError, SigmaRangeError
-from dp_ir.restoration.guard import GuardedNetwork
+from dp_ir.errors import BundleError, DPIRError, NetworkContractError, ScheduleError, SigmaRangeError
 from dp_ir.restoration.inputs import ImageLike, observe
-from dp_ir.restoration.partners import warn_of_unseen_partners
+from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
+from dp_ir.restoration.parts import Part, part
 from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
-from dp_ir.restoration.protocols import Denoiser, Fusion, NetworkInfo, Restorer, info_of
 from dp_ir.restoration.seeds import image_seeds, sample_seed
 
 DEFAULT_SETTINGS = BundleSettings(
@@ -88,23 +90,32 @@ class Restoration:
 
     def __init__(
         self,
-        networks: Mapping[Kind, Any],
-        infos: Mapping[Kind, NetworkInfo],
-        records: Mapping[Kind, NetworkRecord],
+        parts: Mapping[Kind, Part],
         settings: BundleSettings,
         partners: Mapping[str, str],
         *,
         device: str | torch.device,
         precision: Precision,
     ) -> None:
-        self.settings, self.infos, self.records = settings, dict(infos), dict(records)
-        self.partners = dict(partners)
+        if "restorer" not in parts:
+            raise DPIRError(
+                f"A restoration needs a restorer, and there is only a {' and a '.join(parts)}: give one with restorer= "
+                "(--restorer)."
+            )
+        for kind, entry in parts.items():
+            if entry.info.channels == 1:
+                raise NetworkContractError(
+                    f"The {kind} takes grey images, with one channel: a restoration needs networks for RGB."
+                )
+        self.settings, self.partners = settings, dict(partners)
+        self.infos = {kind: entry.info for kind, entry in parts.items()}
+        self.records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
         self.schedule = NoiseSchedule.from_config(settings.schedule)
         self.device = pick_device(device)
         bfloat16 = uses_bfloat16(precision, self.device)
         self._networks = {
-            kind: GuardedNetwork(kind, network, infos[kind], device=self.device, bfloat16=bfloat16)
-            for kind, network in networks.items()
+            kind: GuardedNetwork(kind, entry.network, entry.info, device=self.device, bfloat16=bfloat16)
+            for kind, entry in parts.items()
         }
         self._chain(
             None, None, None, None, None, None
@@ -116,42 +127,49 @@ class Restoration:
         cls,
         name: str | Path,
         *,
+        restorer: Source | None = None,
+        denoiser: Source | None = None,
+        fusion: Fusion | str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
         revision: str | None = None,
+        **changes: Any,
     ) -> Restoration:
         """Read a bundle.
 
         Args:
             name: a shipped bundle ("sr4"), a folder, or a hub id ("owner/name", needs the extra `hub`).
+            restorer: used instead of the bundle's own: whatever `load_restorer` takes.
+            denoiser: likewise, whatever `load_denoiser` takes.
+            fusion: likewise, a module, a function or a network file.
             device: "auto", "cpu", "cuda", "mps".
             precision: of the networks; see `dp_ir.restoration.precision`.
             revision: branch, tag or commit of a hub id.
+            changes: fields of `BundleSettings` that replace those of the bundle, such as `tau=300`.
 
         Raises:
             BundleError: no such bundle, or one that contradicts itself.
+            DPIRError: the bundle lacks a network and none is given.
             CheckpointError: a network's file is damaged.
-            SigmaRangeError: the bundle starts at a noise level its denoiser never saw.
+            SigmaRangeError: sampling would start at a noise level the denoiser or the fusion never saw.
+            NetworkContractError: a network is of no use here, such as one for grey images.
         """
         bundle = read_bundle(locate_bundle(name, revision=revision))
-        infos = {kind: info_of(network) for kind, network in bundle.networks.items()}
-        return cls(
-            bundle.networks,
-            infos,
-            bundle.records,
-            bundle.settings,
-            bundle.partners,
-            device=device,
-            precision=precision,
-        )
+        parts = {kind: part(kind, network, record=bundle.records[kind]) for kind, network in bundle.networks.items()}
+        given = _parts({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
+        partners = _partners(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
+        settings = _changed(bundle.settings, changes)
+        if given or changes:  # what was measured was the bundle as it is
+            settings = replace(settings, quality={}, licence="" if given else settings.licence)
+        return cls({**parts, **given}, settings, partners, device=device, precision=precision)
 
     @classmethod
     def from_parts(
         cls,
         *,
-        restorer: Restorer,
-        denoiser: Denoiser | None = None,
-        fusion: Fusion | None = None,
+        restorer: Source,
+        denoiser: Source | None = None,
+        fusion: Fusion | str | Path | None = None,
         settings: BundleSettings = DEFAULT_SETTINGS,
         infos: Mapping[Kind, NetworkInfo] | None = None,
         records: Mapping[Kind, NetworkRecord] | None = None,
@@ -162,9 +180,9 @@ class Restoration:
         """Put own networks together; modules are moved to the device, otherwise nothing about them is changed.
 
         Args:
-            restorer: observation -> restored.
-            denoiser: (noisy, sigma) -> denoised.
-            fusion: (restored, denoised, noisy, sigma) -> fused.
+            restorer: observation -> restored; a module, a function, or whatever else `load_restorer` takes.
+            denoiser: (noisy, sigma) -> denoised; likewise.
+            fusion: (restored, denoised, noisy, sigma) -> fused; a module, a function, or a network file.
             settings: how they are run.
             infos: what is known of a network, where it does not say so itself; see `info_of`.
             records: records of networks of this package as `load_network` gives them; they carry the cards that
@@ -177,51 +195,47 @@ class Restoration:
             DPIRError: the denoiser or the fusion is missing though tau is not 0, or an unknown setting.
             SigmaRangeError: sampling would start at a noise level the denoiser never saw.
         """
-        parts: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
-        networks = {kind: network for kind, network in parts.items() if network is not None}
-        try:
-            settings = replace(settings, **changes)
-        except TypeError as error:
-            raise DPIRError(f"Restoration has no such setting ({error}): see BundleSettings.") from error
-        given = dict(records or {})
-        described = {kind: given.get(kind) or _described(network, kind) for kind, network in networks.items()}
-        known = {kind: record for kind, record in described.items() if record is not None}
-        return cls(
-            networks,
-            {kind: (infos or {}).get(kind) or info_of(network) for kind, network in networks.items()},
-            known,
-            settings,
-            known["fusion"].partners if "fusion" in known else {},
-            device=device,
-            precision=precision,
-        )
+        sources: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
+        parts = _parts(sources, infos or {}, records or {})
+        return cls(parts, _changed(settings, changes), _partners(parts), device=device, precision=precision)
 
     @classmethod
     def restorer_only(
-        cls, restorer: Restorer, *, device: str | torch.device = "auto", precision: Precision = "auto", **changes: Any
+        cls, restorer: Source, *, device: str | torch.device = "auto", precision: Precision = "auto", **changes: Any
     ) -> Restoration:
         """The restorer's own estimate, without any diffusion: the same as tau = 0."""
         return cls.from_parts(restorer=restorer, tau=0, device=device, precision=precision, **changes)
 
-    def save_pretrained(self, folder: str | Path, *, shared: Mapping[Kind, str] | None = None) -> BundleConfig:
+    @property
+    def networks(self) -> dict[Kind, Any]:
+        """The networks as they were given, per kind."""
+        return {kind: guarded.network for kind, guarded in self._networks.items()}
+
+    def save_pretrained(
+        self, folder: str | Path, *, shared: Mapping[Kind, str] | None = None, without: Collection[Kind] = ()
+    ) -> BundleConfig:
         """Write a bundle that `from_pretrained` reads back bit-equal; self-contained unless `shared` names other files.
 
         Args:
             folder: where to write.
             shared: see `dp_ir.checkpoints.bundle.write_bundle`.
+            without: networks that are left out, to be given when the bundle is used.
 
         Raises:
             BundleError: a network is not one of this package, so that no file could rebuild it.
             CheckpointError: the folder cannot be written.
         """
-        if foreign := [kind for kind in self._networks if kind not in self.records]:
+        modules = {kind: network for kind, network in self.networks.items() if kind not in without}
+        if foreign := [kind for kind in modules if kind not in self.records]:
             raise BundleError(
-                f"The {' and the '.join(foreign)} cannot be saved: a bundle holds networks of this package; keep own "
-                "networks in their own files and use from_parts."
+                f"The {' and the '.join(foreign)} cannot be saved: a bundle holds networks that a file can name; leave "
+                f"others out with without={foreign} and give them to from_pretrained."
             )
-        modules = {kind: guarded.network for kind, guarded in self._networks.items()}
         # Training may have gone on since this object was made, so identities are taken anew.
-        records = {kind: describe(modules[kind], kind=kind, card=self.records[kind].card) for kind in modules}
+        records = {
+            kind: describe(module, kind=kind, card=self.records[kind].card, info=self.infos[kind])
+            for kind, module in modules.items()
+        }
         return write_bundle(folder, Bundle(self.settings, modules, records, self.partners), shared=shared)
 
     def __call__(
@@ -231,7 +245,7 @@ class Restoration:
         seed: int | Sequence[int] = 0,
         tau: float | None = None,
         steps: int | None = None,
-        sampler: str | None = None,
+        sampler: str | Sampler | None = None,
         eta: float | None = None,
         spacing: Spacing | None = None,
         sigma_min: float | None = None,
@@ -247,7 +261,7 @@ class Restoration:
             tau: step of the schedule where sampling starts; 0 gives the restorer's estimate. The settings' own by
                 default, as for all that follow.
             steps: denoiser and fusion evaluations per sample.
-            sampler: a key of `SAMPLERS`.
+            sampler: a key of `SAMPLERS`, or a function that is called as those are, such as `diffusers_sampler` makes.
             eta: share of fresh noise per step; with another sampler than the settings' that sampler's own default.
             spacing: how the steps are spread, see `NoiseSchedule.sigma_grid`.
             sigma_min: last noise level before 0, in [0, 1] units.
@@ -299,7 +313,7 @@ class Restoration:
         fusion = counter.wrap("fusion", self._networks["fusion"])
 
         def estimate(noisy: Tensor, sigma: Tensor) -> Tensor:
-            return fusion(restored, denoiser(noisy, sigma=sigma), noisy, sigma=sigma)
+            return fusion(restored, denoiser(noisy, sigma), noisy, sigma)
 
         own = generators(seeds)
         jump_eta = eta if eta is not None else float(sampler is SAMPLERS["ddpm"])
@@ -310,25 +324,26 @@ class Restoration:
         self,
         tau: float | None,
         steps: int | None,
-        sampler: str | None,
+        sampler: str | Sampler | None,
         eta: float | None,
         spacing: Spacing | str | None,
         sigma_min: float | None,
     ) -> _Chain:
         """Fill in the settings and check that the networks can follow."""
         settings = self.settings
-        name = settings.sampler if sampler is None else sampler
-        if name not in SAMPLERS:
-            raise ScheduleError(f"The sampler is {name!r}, which is unknown: use one of {', '.join(SAMPLERS)}.")
-        if eta is None and name == settings.sampler:
+        chosen = settings.sampler if sampler is None else sampler
+        if not callable(chosen) and chosen not in SAMPLERS:
+            raise ScheduleError(f"The sampler is {chosen!r}, which is unknown: use one of {', '.join(SAMPLERS)}.")
+        steps_of = chosen if callable(chosen) else SAMPLERS[chosen]
+        if eta is None and chosen == settings.sampler:
             eta = settings.eta
         tau = settings.tau if tau is None else tau
         if tau == 0:
-            return 0.0, torch.zeros(1, dtype=torch.float64), SAMPLERS[name], eta
+            return 0.0, torch.zeros(1, dtype=torch.float64), steps_of, eta
         if missing := [kind for kind in ("denoiser", "fusion") if kind not in self._networks]:
             raise DPIRError(
-                f"Sampling from tau = {tau:g} needs a {' and a '.join(missing)}: give both, or ask for the restorer's "
-                "own estimate with Restoration.restorer_only or tau=0."
+                f"Sampling from tau = {tau:g} needs a {' and a '.join(missing)}: give both (--denoiser, --fusion), or "
+                "ask for the restorer's own estimate with Restoration.restorer_only or tau=0 (--tau 0)."
             )
         sigmas = self.schedule.sigma_grid(
             tau,
@@ -336,23 +351,25 @@ class Restoration:
             settings.spacing if spacing is None else spacing,  # type: ignore[arg-type]  # checked by sigma_grid
             sigma_min=settings.sigma_min if sigma_min is None else sigma_min,
         )
-        self._check_sigma_range(tau, sigmas)
-        return tau, sigmas, SAMPLERS[name], eta
+        for kind in ("denoiser", "fusion"):
+            self._check_sigma_range(kind, tau, sigmas)
+        return tau, sigmas, steps_of, eta
 
-    def _check_sigma_range(self, tau: float, sigmas: Tensor) -> None:
-        limits = self.infos["denoiser"].sigma_range
+    def _check_sigma_range(self, kind: Kind, tau: float, sigmas: Tensor) -> None:
+        limits = self.infos[kind].sigma_range
         if limits is None:
             return
         highest, lowest = float(sigmas[0]), float(sigmas[-2])
         if highest > limits[1] * (1 + 1e-6):
+            largest = int(self.schedule.step(limits[1]) + 1e-6)
             raise SigmaRangeError(
-                f"tau = {tau:g} starts at the noise level {highest:.4g}, but the denoiser was trained for levels up to "
-                f"{limits[1]:.4g}: choose a smaller tau."
+                f"tau = {tau:g} starts at the noise level {highest:.4g}, but the {kind} was trained for levels up to "
+                f"{limits[1]:.4g}: choose tau <= {largest} (--tau {largest})."
             )
         if lowest < limits[0] * (1 - 1e-6):
             raise SigmaRangeError(
-                f"The last step is at the noise level {lowest:.4g}, but the denoiser was trained for levels from "
-                f"{limits[0]:.4g}: choose a larger sigma_min, or fewer steps."
+                f"The last step is at the noise level {lowest:.4g}, but the {kind} was trained for levels from "
+                f"{limits[0]:.4g}: choose a larger sigma_min (--sigma-min), or fewer steps."
             )
 
     @contextmanager
@@ -370,7 +387,28 @@ class Restoration:
                 module.training = True
 
 
-def _described(network: Any, kind: Kind) -> NetworkRecord | None:
-    if isinstance(network, nn.Module) and architecture_of(network) is not None:
-        return describe(network, kind=kind)
-    return None
+def _changed(settings: BundleSettings, changes: Mapping[str, Any]) -> BundleSettings:
+    try:
+        return replace(settings, **changes)
+    except TypeError as error:
+        raise DPIRError(f"Restoration has no such setting ({error}): see BundleSettings.") from error
+
+
+def _parts(
+    sources: Mapping[Kind, Any],
+    infos: Mapping[Kind, NetworkInfo] = MappingProxyType({}),
+    records: Mapping[Kind, NetworkRecord] = MappingProxyType({}),
+) -> dict[Kind, Part]:
+    """The networks that are there."""
+    return {
+        kind: part(kind, source, info=infos.get(kind), record=records.get(kind))
+        for kind, source in sources.items()
+        if source is not None
+    }
+
+
+def _partners(parts: Mapping[Kind, Part]) -> dict[str, str]:
+    """Identities of the networks that the fusion says it was trained with, and the names of those that are here."""
+    record = parts["fusion"].record if "fusion" in parts else None
+    records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
+    return named_partners(record.partners, records) if record is not None and record.partners else {}

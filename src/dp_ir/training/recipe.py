@@ -52,10 +52,12 @@ class NoiseRecipe:
 
 @dataclass
 class PartnerRecipe:
-    """The frozen networks around a fusion network: weight files."""
+    """The frozen networks around a fusion network: whatever `load_restorer` and `load_denoiser` load."""
 
     restorer: str | None = None
     denoiser: str | None = None
+    restorer_info: dict[str, Any] = field(default_factory=dict)  # fields of NetworkInfo that are not as inferred
+    denoiser_info: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
+from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.errors import DataError, MissingExtraError, RecipeError
+from dp_ir.restoration.partners import partners_of
 from dp_ir.tasks import Task, get_task
 from dp_ir.training.data import Companion, Patches, StepBatches, split, validation_crops
 from dp_ir.training.objectives import (
@@ -23,7 +28,7 @@ from dp_ir.training.objectives import (
     Objective,
     RestorerObjective,
 )
-from dp_ir.training.recipe import Recipe, load_recipe, recipe_text
+from dp_ir.training.recipe import NoiseRecipe, Recipe, load_recipe, recipe_text
 from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store
 from dp_ir.training.trainer import Progress, Trainer, without_accelerator
 
@@ -107,7 +112,10 @@ def _export(
         start = load_network(settings.network.init)[1]
         training["started_from"] = {"sha256": start.sha256, "training": start.card.get("training", {})}
     kind = cast(Any, settings.kind)
-    save_network(path, network, kind=kind, card={**card, "training": training, "licence": "Apache-2.0"})
+    info = info_of(network)
+    if kind == "fusion":
+        info = replace(info, sigma_range=(settings.noise.low, settings.noise.high))
+    save_network(path, network, kind=kind, card={**card, "training": training, "licence": "Apache-2.0"}, info=info)
 
 
 class _Images:
@@ -194,17 +202,33 @@ class _Images:
         partners = self._settings.partners
         assert partners.restorer is not None
         assert partners.denoiser is not None
-        restorer, restorer_record = load_network(partners.restorer)
-        self._denoiser, denoiser_record = load_network(partners.denoiser)
-        self._denoiser.requires_grad_(False).to(self._device).to(memory_format=torch.channels_last)
+        restorer = load_restorer(partners.restorer, **partners.restorer_info).requires_grad_(False)
+        denoiser = load_denoiser(partners.denoiser, **partners.denoiser_info).requires_grad_(False)
+        _check_noise(self._settings.noise, denoiser)
+        self._denoiser = GuardedNetwork("denoiser", denoiser, device=self._device)
         restored = _restored_store(
-            self._store, self._companions, restorer, restorer_record, self._task, cache, self._device
+            self._store,
+            self._companions,
+            GuardedNetwork("restorer", restorer, device=self._device, bfloat16=True),
+            self._task,
+            cache,
         )
         self._companions = [Companion("restored", restored, 1)]
-        self.card["partners"] = {
-            "restorer_sha256": restorer_record.sha256,
-            "denoiser_sha256": denoiser_record.sha256,
-        }
+        self.card["partners"] = partners_of({"restorer": _record(restorer), "denoiser": _record(denoiser)})
+
+
+def _record(network: GuardedNetwork) -> NetworkRecord:
+    assert network.record is not None  # everything a recipe can name comes from a file
+    return network.record
+
+
+def _check_noise(noise: NoiseRecipe, denoiser: GuardedNetwork) -> None:
+    low, high = denoiser.info.sigma_range or (0.0, float("inf"))
+    if noise.low < low * (1 - 1e-6) or noise.high > high * (1 + 1e-6):
+        raise RecipeError(
+            f"The noise levels of the recipe go from {noise.low:.4g} to {noise.high:.4g}, those of the denoiser from "
+            f"{low:.4g} to {high:.4g}: set noise.low={max(noise.low, low):.4g} noise.high={min(noise.high, high):.4g}."
+        )
 
 
 def _check_pairs(clean: ImageStore, observations: ImageStore, scale: int) -> None:
@@ -227,23 +251,20 @@ def _check_pairs(clean: ImageStore, observations: ImageStore, scale: int) -> Non
 def _restored_store(
     clean: ImageStore,
     companions: Sequence[Companion],
-    restorer: nn.Module,
-    record: NetworkRecord,
+    restorer: GuardedNetwork,
     task: Task,
     cache: Path,
-    device: torch.device,
 ) -> ImageStore:
     """The restorer's output for every image, computed once: it does not depend on the diffusion step."""
     origin = companions[0].store if companions else clean
-    path = cache / f"restored-{record.sha256[:16]}-{origin.key}.raw"
+    path = cache / f"restored-{_record(restorer).sha256[:16]}-{origin.key}.raw"
     if path.with_suffix(".json").is_file():
         return ImageStore(path)
-    restorer = restorer.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
-    with StoreWriter(path, "float16") as writer, torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with StoreWriter(path, "float16") as writer, torch.inference_mode():
         for number, image in enumerate(clean.images):
             place = origin.images[number]
-            source = torch.from_numpy(origin.crop(number, 0, 0, place.height, place.width))[None].to(device)
-            restored = restorer(source if companions else task.degrade(task.crop(source))).float()
+            source = torch.from_numpy(origin.crop(number, 0, 0, place.height, place.width))[None].to(restorer.device)
+            restored = restorer(source if companions else task.degrade(task.crop(source)))
             restored = restored[..., : image.height, : image.width]
             # Observations leave out the last rows and columns where the image is no multiple of the scale.
             missing = (0, image.width - restored.shape[3], 0, image.height - restored.shape[2])

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from dp_ir.checkpoints.architectures import build
+from dp_ir.checkpoints.contract import NetworkInfo, info_of
+from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.errors import DPIRError, NetworkContractError
 from dp_ir.restoration import precision
-from dp_ir.restoration.guard import GuardedNetwork
-from dp_ir.restoration.protocols import NetworkInfo, info_of
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def test_a_network_sees_its_own_range_and_sigma_in_it(value_range):
         return noisy
 
     noisy = torch.rand(2, 3, 4, 5)
-    result = guarded(network, value_range=value_range)(noisy, sigma=torch.tensor([0.1, 0.2]))
+    result = guarded(network, value_range=value_range)(noisy, torch.tensor([0.1, 0.2]))
     low, high = value_range
     assert torch.allclose(seen["noisy"], low + (high - low) * noisy)
     assert torch.allclose(seen["sigma"], (high - low) * torch.tensor([0.1, 0.2]))
@@ -74,6 +74,78 @@ def test_bfloat16_is_only_for_networks_that_allow_it():
     assert allowed.dtype == torch.float32
     assert 1e-5 < (allowed - exact).abs().max() < 0.03
     assert conv.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("sigma_input", "expected"), [("sigma", 0.1), ("variance", 0.01), ("map", 0.1)])
+@pytest.mark.parametrize("width", [1.0, 255.0])
+def test_the_noise_level_arrives_as_the_network_wants_it(sigma_input, expected, width):
+    seen = []
+
+    def network(*arguments):
+        seen.extend(arguments)
+        return arguments[0][:, :3]
+
+    denoiser = guarded(network, sigma_input=sigma_input, value_range=(0.0, width), size_multiple=4)
+    noisy = torch.rand(2, 3, 3, 5)
+    assert torch.allclose(denoiser(noisy, torch.tensor([0.1, 0.1])), noisy, atol=1e-6)
+    power = 2 if sigma_input == "variance" else 1
+    if sigma_input == "map":
+        (image,) = seen
+        assert image.shape == (2, 4, 4, 8)
+        level = image[:, 3]
+    else:
+        level = seen[1]
+    assert torch.allclose(level, torch.tensor(expected * width**power), rtol=1e-5)
+
+
+def test_a_network_that_does_not_see_the_noise_is_not_told():
+    assert guarded(lambda noisy: noisy, sigma_input="none")(torch.zeros(1, 3, 2, 2), torch.tensor([0.1])).sum() == 0
+
+
+def test_small_images_grow_to_the_smallest_size():
+    def network(observation):
+        assert observation.shape[-2:] == (16, 20)
+        return observation
+
+    image = torch.rand(1, 3, 5, 18)
+    assert torch.equal(guarded(network, "restorer", min_size=15, size_multiple=4)(image), image)
+
+
+def test_bursts_are_padded_frame_by_frame_and_become_rgb():
+    def network(burst):
+        assert burst.shape == (2, 3, 4, 8, 16)
+        return burst[:, 0, :3].repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    burst = torch.rand(2, 3, 4, 7, 9)
+    restored = guarded(network, "restorer", channels=4, scale=2, size_multiple=8)(burst)
+    assert torch.equal(restored, burst[:, 0, :3].repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_grey_networks_return_grey_images():
+    assert guarded(lambda y: y, "restorer", channels=1, scale=1)(torch.rand(1, 1, 4, 4)).shape == (1, 1, 4, 4)
+
+
+def test_a_guarded_network_can_be_guarded_anew():
+    first = guarded(lambda y: y, "restorer", value_range=(0.0, 255.0))
+    again = GuardedNetwork("restorer", first, bfloat16=True)
+    assert again.network is first.network
+    assert again.info == first.info
+
+
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        ({"value_range": (1.0, 0.0)}, "smaller first"),
+        ({"sigma_range": (0.5, 0.1)}, "0 <= low <= high"),
+        ({"sigma_input": "log"}, "'log': expected one of sigma, variance, map, none"),
+        ({"size_multiple": 0}, "at least 1"),
+        ({"scale": 0}, "at least 1"),
+        ({"tiling": "never"}, "'never': expected one of supported, discouraged"),
+    ],
+)
+def test_facts_that_cannot_be_are_refused(stated, sentence):
+    with pytest.raises(NetworkContractError, match=sentence):
+        NetworkInfo(**stated)
 
 
 def test_what_networks_say_of_themselves():

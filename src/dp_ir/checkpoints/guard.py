@@ -1,0 +1,160 @@
+"""Calling a network as its contract says.
+
+Its value range, noise-level convention, size multiple and precision are met on the way in, and what it returns is
+checked on the way out. Everything outside speaks float32 in [0, 1] units. There is no second place for any of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dp_ir.checkpoints.contract import NetworkInfo, info_of
+from dp_ir.checkpoints.network_file import Kind, NetworkRecord
+from dp_ir.errors import NetworkContractError
+
+
+class GuardedNetwork(nn.Module):
+    """A network behind its contract: a restorer, a denoiser or a fusion in float32 and [0, 1] units.
+
+    Args:
+        kind: "restorer", "denoiser" or "fusion".
+        network: callable on images (B, C, H, W), and on sigma (B,) after them unless it is a restorer; or another
+            `GuardedNetwork`, to be used on this device and in this precision.
+        info: what is known of it; what it says of itself by default.
+        record: its identity and card, where it has them.
+        device: where images are sent; a module is moved there.
+        bfloat16: run in bfloat16 autocast, if the network allows it.
+
+    Example:
+        >>> double = GuardedNetwork("restorer", lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        >>> double(torch.rand(1, 3, 4, 5)).shape
+        torch.Size([1, 3, 8, 10])
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        network: Any,
+        info: NetworkInfo | None = None,
+        *,
+        record: NetworkRecord | None = None,
+        device: torch.device | str = "cpu",
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        info = info_of(network) if info is None else info
+        if isinstance(network, GuardedNetwork):
+            network, record = network.network, record or network.record
+        self.kind, self.record, self.device = kind, record, torch.device(device)
+        self.info = info if kind == "restorer" else replace(info, scale=1)
+        self.network: Any = network
+        self.autocast = bfloat16 and info.half_safe
+        if isinstance(self.network, nn.Module):
+            try:
+                _move(self.network, self.device)
+            except (RuntimeError, NotImplementedError) as error:
+                reason = str(error).splitlines()[0]
+                raise NetworkContractError(
+                    f"The {kind}, a {type(self.network).__name__}, cannot be moved to {self.device} ({reason}): load "
+                    "its weights first, or choose another device."
+                ) from error
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        """Run the network.
+
+        Args:
+            arguments: images, each (B, C, H, W), float32 in [0, 1] units; for a denoiser or a fusion then sigma (B,) in
+                [0, 1] units.
+
+        Returns:
+            (B, 3, scale * H, scale * W), float32 in [0, 1] units, not clipped.
+
+        Raises:
+            NetworkContractError: the result is no tensor, has another shape, or holds NaN or infinity.
+        """
+        images, sigma = (arguments, None) if self.kind == "restorer" else (arguments[:-1], arguments[-1])
+        channels, height, width = images[0].shape[-3:]
+        if channels != self.info.channels:
+            raise NetworkContractError(
+                f"The {self.kind} takes {self.info.channels} channels, but the image has {channels}: use a "
+                "network made for such images."
+            )
+        entered = [self._enter(image) for image in images]
+        given = entered[0]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            result = self.network(*(entered if sigma is None else self._with_sigma(entered, sigma * self._width)))
+        scale = self._check(result, given)
+        restored = self._leave(result.float()[..., : scale * height, : scale * width])
+        if not bool(torch.isfinite(restored).all()):
+            remedy = "bfloat16; try precision='float32'" if self.autocast else "float32; check its weights"
+            raise NetworkContractError(f"The {self.kind} returned NaN or infinity for a finite image, in {remedy}.")
+        return restored
+
+    def _with_sigma(self, images: list[Tensor], sigma: Tensor) -> list[Tensor]:
+        """The arguments of a network that sees the noise level, or does not, each in its own way."""
+        match self.info.sigma_input:
+            case "sigma":
+                return [*images, sigma]
+            case "variance":
+                return [*images, sigma**2]
+            case "map":
+                noisy = images[0]
+                return [torch.cat((noisy, sigma.view(-1, 1, 1, 1).expand_as(noisy[:, :1])), dim=1)]
+            case "none":
+                return images
+
+    @property
+    def _width(self) -> float:
+        return self.info.value_range[1] - self.info.value_range[0]
+
+    def _enter(self, image: Tensor) -> Tensor:
+        padded = self._pad(image)
+        if self.info.value_range != (0.0, 1.0):
+            padded = padded * self._width + self.info.value_range[0]
+        return padded.contiguous(memory_format=torch.channels_last) if padded.ndim == 4 else padded
+
+    def _leave(self, result: Tensor) -> Tensor:
+        if self.info.value_range == (0.0, 1.0):
+            return result
+        return (result - self.info.value_range[0]) / self._width
+
+    def _pad(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        multiple = self.info.size_multiple
+        bottom, right = (-(-max(side, self.info.min_size) // multiple) * multiple - side for side in (height, width))
+        if not bottom and not right:
+            return image
+        mode = "reflect" if bottom < height and right < width else "replicate"
+        flat = F.pad(image.flatten(0, -4), (0, right, 0, bottom), mode=mode)
+        return flat.view(*image.shape[:-2], *flat.shape[-2:])
+
+    def _check(self, result: Any, given: Tensor) -> int:
+        """Check the shape of a result; gives its scale."""
+        if not isinstance(result, Tensor):
+            raise NetworkContractError(
+                f"The {self.kind} returned a {type(result).__name__}: expected a tensor (B, 3, H, W); wrap the "
+                "network in a function that picks the image."
+            )
+        batch, (height, width) = given.shape[0], given.shape[-2:]
+        scale = self.info.scale or (result.shape[-1] // width if result.ndim == 4 else 1) or 1
+        channels = 1 if self.info.channels == 1 else 3
+        expected = (batch, channels, scale * height, scale * width)
+        if tuple(result.shape) != expected or not result.is_floating_point():
+            raise NetworkContractError(
+                f"The {self.kind} returned {tuple(result.shape)} of {result.dtype} for an image {tuple(given.shape)}: "
+                f"expected {expected} in floating point; check its scale and size multiple in NetworkInfo."
+            )
+        return scale
+
+
+def _move(module: nn.Module, device: torch.device) -> None:
+    """Move a module, its convolution weights in the layout that is fastest for them."""
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,100 @@
+"""Telling from a state dict alone which network it is of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from dp_ir.checkpoints.architectures import build, build_with_weights
+from dp_ir.checkpoints.layouts import LAYOUTS, Layout, State
+from dp_ir.checkpoints.spandrel_network import spandrel_is_installed, spandrel_network
+from dp_ir.errors import CheckpointError
+
+_SHOWN = 3
+
+
+def recognise(state: State, source: str) -> nn.Module:
+    """Build the network that a published state dict is of.
+
+    The architectures of this package come first, then those of spandrel where the extra `zoo` is installed.
+
+    Args:
+        state: a flat state dict, as `read_state_dict` gives it.
+        source: what to call the origin of the weights in errors.
+
+    Returns:
+        The network with its weights (evaluation mode, float32, CPU).
+
+    Raises:
+        CheckpointError: no architecture matches, or the weights do not fit the one that does; the sentence names the
+            nearest architecture and what differs.
+    """
+    for layout in LAYOUTS:
+        renamed = layout.rename(state)
+        if not layout.matches(renamed):
+            continue
+        try:
+            config = layout.config(renamed)
+        except (KeyError, ValueError, IndexError, TypeError, ArithmeticError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise CheckpointError(
+                f"The weights in {source} look like {layout.architecture}, but its hyper-parameters cannot be told "
+                f"from them ({reason}): use the file as it was published."
+            ) from error
+        return build_with_weights(layout.architecture, config, renamed, source)
+    if (network := spandrel_network(state, source)) is not None:
+        return network
+    raise CheckpointError(_why_nothing_matched(state, source))
+
+
+def _why_nothing_matched(state: State, source: str) -> str:
+    known = "" if spandrel_is_installed() else "; the extra zoo (pip install 'dp-ir[zoo]') knows forty more"
+    return (
+        f"No network matches the weights in {source}: found {len(state)} tensors ({_names(state)}), {_nearest(state)}; "
+        f"use a file of a known network, or load it into your own module and pass that{known}."
+    )
+
+
+def _nearest(state: State) -> str:
+    """The architecture whose names have most in common with those of a state dict, and how the two differ."""
+    likeness, layout, renamed = max(
+        ((_likeness(renamed, layout), layout, renamed) for layout in LAYOUTS for renamed in [layout.rename(state)]),
+        key=lambda entry: entry[0],
+    )
+    if likeness == 0:
+        return "of which no known network has a single one"
+    own = _reference(layout)
+    known = [name for name in renamed if _pattern(name) in {_pattern(other) for other in own}]
+    lacking = [key for key in layout.keys if key not in renamed] or [
+        name for name in own if _pattern(name) not in {_pattern(other) for other in renamed}
+    ]
+    unknown = [name for name in renamed if name not in known]
+    parts = [f"of which {len(known)} are named as in {layout.architecture}, the nearest"]
+    if lacking:
+        parts.append(f"which has also {_names(lacking)}")
+    if unknown:
+        parts.append(f"and has no {_names(unknown)}")
+    return ", ".join(parts)
+
+
+def _likeness(state: State, layout: Layout) -> float:
+    """Share of common names among all names, numbers set aside; between 0 and 1."""
+    ours, theirs = {_pattern(name) for name in _reference(layout)}, {_pattern(name) for name in state}
+    return len(ours & theirs) / len(ours | theirs)
+
+
+def _reference(layout: Layout) -> list[str]:
+    with torch.device("meta"):
+        return list(build(layout.architecture, {}).state_dict())
+
+
+def _pattern(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
+
+
+def _names(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
