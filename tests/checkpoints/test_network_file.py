@@ -132,3 +132,9 @@ def test_what_cannot_be_saved_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="upscaler"):
         save_network(tmp_path / "net.safetensors", small("fast-sr"), kind="upscaler")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_description_cannot_ask_for_a_network_far_larger_than_its_weights(saved):
+    rewrite(saved, lambda tensors, entry: entry["config"].update(channels=10**9))
+    with pytest.raises(CheckpointError, match=r"number 1000000000, but no side of its tensors is longer than 48"):
+        load_network(saved)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from dp_ir.evaluation.dataset import load_rgb
+from dp_ir.checkpoints.loading import load_restorer
+from dp_ir.checkpoints.network_file import save_network
+from dp_ir.checkpoints.probe import ProbeWarning
+from dp_ir.evaluation.dataset import load_rgb, open_pairs
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
@@ -100,6 +104,64 @@ def test_bars_without_data_says_so(place, monkeypatch, tmp_path, capsys):
     status = run(monkeypatch, "bars", "--data", tmp_path, "--bundle", place / "bundle", "--only", "restorer")
     assert status == 1
     assert "There is no folder" in capsys.readouterr().out
+
+
+def test_swap(place, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)  # as for a script, beside which `bars` lies
+    bundle = shutil.copytree(place / "bundle", tmp_path / "bundle")
+    config = json.loads((bundle / "config.json").read_text())
+    partners = {f"{kind}_sha256": config["networks"][kind]["sha256"] for kind in ("restorer", "denoiser")}
+    (bundle / "config.json").write_text(json.dumps({**config, "partners": partners}))
+    torch.manual_seed(1)
+    save_network(tmp_path / "other.safetensors", FastSR(channels=8, blocks=2), kind="restorer")
+    narrow = UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8, sigma_range=(0.001, 0.05))
+    save_network(tmp_path / "narrow.safetensors", narrow, kind="denoiser")
+    page = tmp_path / "swap.md"
+    with pytest.warns(ProbeWarning):  # nothing here was trained
+        status = run(
+            monkeypatch,
+            "swap",
+            *("--data", place / "data", "--weights", place / "backbone.pth", "--bundle", bundle),
+            *("--restorer", f"own={bundle}", f"other={tmp_path / 'other.safetensors'}"),
+            *("--denoiser", f"own={bundle}", f"narrow={tmp_path / 'narrow.safetensors'}"),
+            *("--sets", "Set14", "--limit", 1, "--write", page),
+        )
+    assert status == 0, capsys.readouterr().out
+    report = json.loads(page.with_suffix(".json").read_text())
+    scores = {entry["method"]: entry for entry in report["data"]["scores"]}
+    combinations = {f"DP-IR: {restorer}, {denoiser}" for restorer in ("own", "other") for denoiser in ("own", "narrow")}
+    assert combinations <= set(scores)
+    assert scores["DP-IR: own, own"]["calls"] == {"restorer": 1, "denoiser": 8, "fusion": 8}
+    pair = next(iter(open_pairs(place / "data" / "Set14", scale=4)))
+    other = load_restorer(tmp_path / "other.safetensors", probe=False)
+    restored = Restoration.restorer_only(other, device="cpu")(pair.observation).image
+    expected = PSNR(channels="y", border=4, rounding=True)(restored, pair.target).item()
+    assert scores["other"]["values"]["PSNR-Y"] == pytest.approx(expected, abs=1e-3)
+    # A partner of the fusion has no bars; the narrow denoiser starts where its levels end.
+    assert {bar["what"].split(" / ")[0].split(": ")[1].split(",")[0] for bar in report["bars"]} == {"other"}
+    assert len(report["bars"]) == 2 * 2 * 2
+    assert "(sigma 0.050) with narrow" in page.read_text()
+    for bar in report["bars"]:
+        name, method = bar["what"].split(" / ")[0], bar["what"].rsplit(" / ", 1)[1]
+        assert method in ("other", "its noise control"), name
+
+
+@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")
+def test_make_zoo_leaves_out_what_users_bring(place, monkeypatch, tmp_path):
+    run(
+        monkeypatch,
+        "make_zoo",
+        *("--zoo", tmp_path, "--name", "sr4-own", "--without", "restorer", "--setting", "tau=300"),
+        *(option for kind in ("restorer", "denoiser", "fusion") for option in (f"--{kind}", place / "bundle")),
+    )
+    assert sorted(path.name for path in (tmp_path / "sr4-own").iterdir()) == [
+        "README.md",
+        "config.json",
+        "fusion.safetensors",
+    ]
+    assert (tmp_path / "denoiser" / "denoiser.safetensors").exists()
+    restoration = Restoration.from_pretrained(tmp_path / "sr4-own", restorer=place / "bundle", device="cpu")
+    assert restoration.settings.tau == 300
 
 
 def test_comparison_picture(place, monkeypatch, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -41,6 +41,8 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "swinir": SwinIR,
 }
 """Name in weight files and recipes -> class; each takes keyword hyper-parameters and keeps them as `.config`."""
+
+_ALWAYS_ALLOWED = 4096  # diffusion steps, training sizes
 
 SPANDREL = "spandrel"
 """Name in weight files of a `SpandrelNetwork`, which only its weights can build."""
@@ -85,10 +87,32 @@ def build_with_weights(name: str, config: Mapping[str, Any], tensors: Mapping[st
         CheckpointError: names are missing or unknown, shapes differ, or values are not finite.
         MissingExtraError: a network of spandrel, which is not installed.
     """
+    _check_size(config, tensors, source)
     module = _of_spandrel(config, tensors, source) if name == SPANDREL else build(name, config)
     _check_fit(name, config, {key: value.shape for key, value in module.state_dict().items()}, tensors, source)
     module.load_state_dict(dict(tensors))
     return module.eval()
+
+
+def _check_size(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse hyper-parameters that would build a network far larger than its weights."""
+    asked = max(_whole_numbers(config), default=0)
+    largest = max((side for value in tensors.values() for side in value.shape), default=0)
+    if asked > max(largest, _ALWAYS_ALLOWED):
+        raise CheckpointError(
+            f"The hyper-parameters of {source} name the number {asked}, but no side of its tensors is longer than "
+            f"{largest}: use the file as it was written."
+        )
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _whole_numbers(item)
+    elif isinstance(value, int):
+        yield value
 
 
 def _of_spandrel(config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:

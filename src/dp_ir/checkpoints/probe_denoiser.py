@@ -26,7 +26,7 @@ _SIDE = 48
 # Two levels: what is right by chance at one (a fixed level that is the given one; sigma and 4 sigma**2 at 1/4) is not
 # at the other. Low ones, since sigma and sigma**2 are the same where sigma times the width of the range is near 1.
 _LEVELS = (0.05, 0.1)
-_CLEARLY = 1.2  # wrong statements cost a factor of 1.36 and more, right ones gain at most 1.02 by another
+_CLEARLY = 1.2  # wrong statements cost a factor of 1.3 and more, right ones gain at most 1.02 by another
 _NOISE_UNITS = (1.0, 2.0, 255.0)  # what the noise level 1 of [0, 1] images is called by networks that mix units
 
 

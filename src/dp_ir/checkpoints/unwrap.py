@@ -60,7 +60,7 @@ def check_tensors(tensors: Mapping[str, Tensor], source: str, size: int) -> None
     A tensor of any shape can be made of one stored number, and a network built to fit it would fill any memory.
 
     Raises:
-        CheckpointError: a tensor is of another kind, or claims more numbers than the file has.
+        CheckpointError: a tensor is of another kind, is empty, or claims more numbers than the file has.
     """
     storages: dict[int, int] = {}
     claimed = 0
@@ -75,6 +75,11 @@ def check_tensors(tensors: Mapping[str, Tensor], source: str, size: int) -> None
             kind = str(value.dtype).removeprefix("torch.")
             raise CheckpointError(
                 f"{source} holds {shown([name])} as {kind}: expected numbers of float16 to float64; convert them."
+            )
+        if not value.numel():
+            raise CheckpointError(
+                f"{source} holds {shown([name])} of shape {tuple(value.shape)}, without a number: fetch or write it "
+                "again."
             )
         storage = value.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
