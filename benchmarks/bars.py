@@ -9,7 +9,6 @@ folder that holds it (left out: torchvision downloads it). Everything runs on th
 from __future__ import annotations
 
 import argparse
-import shlex
 import statistics
 import sys
 import time
@@ -28,7 +27,6 @@ from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.degradation import imresize
 from dp_ir.diffusion.noise import generators, randn
-from dp_ir.errors import DPIRError
 from dp_ir.evaluation import (
     LPIPS,
     PSNR,
@@ -48,6 +46,7 @@ from dp_ir.evaluation.report import scores_table
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import uses_bfloat16
 from dp_ir.tasks import get_task
+from reporting import command_line, conclude
 
 TASK = get_task("sr4")
 PSNR_Y = PSNR(channels="y", border=TASK.scale, rounding=True)
@@ -312,17 +311,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     console = Console()
     options = parse()
-    command = shlex.join(["python", "benchmarks/bars.py", *sys.argv[1:]])
-    try:
-        report = Measurement(options, console, command).run()
-    except DPIRError as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", markup=True, highlight=False)
-        return 1
-    report.print(console)
-    if options.write:
-        for path in report.write(options.write):
-            console.print(f"written: {path}")
-    return 0
+    return conclude(lambda: Measurement(options, console, command_line("bars")).run(), console, options.write)
 
 
 if __name__ == "__main__":

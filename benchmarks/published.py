@@ -9,7 +9,6 @@ dncnn_25.pth (cszn/KAIR); those that are missing are left out. DATA holds Set5 (
 from __future__ import annotations
 
 import argparse
-import shlex
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +25,8 @@ from bars import PSNR_Y
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.noise import generators, randn
-from dp_ir.errors import DPIRError
 from dp_ir.evaluation import PSNR, Report, Table, open_pairs
+from reporting import command_line, conclude
 
 _GREY = (0.2989, 0.5870, 0.1140)  # MATLAB's rgb2gray, with which the grey BSD68 was made
 
@@ -116,26 +115,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
     options = parser.parse_args(arguments)
     console = Console(width=140)
+    return conclude(lambda: compare(options, console), console, options.write)
+
+
+def compare(options: argparse.Namespace, console: Console) -> Report:
+    """Every network that is there, on every set it has a figure for."""
     table: list[list[str]] = []
 
     def follow(items: Sequence[Any], label: str) -> Iterable[Any]:
         return track(items, label, console=console, transient=True)
 
-    try:
-        for entry in NETWORKS:
-            if not (options.networks / entry.file).is_file():
-                console.print(f"{entry.file} is not there: left out")
-                continue
-            for name, what, published, measured in rows(entry, options.networks, options.data, follow):
-                reached = "yes" if abs(measured - published) <= entry.tolerance else "NO"
-                figures = [f"{published:.2f} dB", f"{measured:.2f} dB", f"{entry.tolerance:.2f} dB", reached]
-                table.append([f"{name} ({entry.file})", what, *figures])
-    except DPIRError as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", markup=True, highlight=False)
-        return 1
-    report = Report(
-        "Published networks through our loader", shlex.join(["python", "benchmarks/published.py", *sys.argv[1:]])
-    )
+    for entry in NETWORKS:
+        if not (options.networks / entry.file).is_file():
+            console.print(f"{entry.file} is not there: left out")
+            continue
+        for name, what, published, measured in rows(entry, options.networks, options.data, follow):
+            reached = "yes" if abs(measured - published) <= entry.tolerance else "NO"
+            figures = [f"{published:.2f} dB", f"{measured:.2f} dB", f"{entry.tolerance:.2f} dB", reached]
+            table.append([f"{name} ({entry.file})", what, *figures])
+    report = Report("Published networks through our loader", command_line("published"))
     report.intro = ["Each file was given to `load_restorer` or `load_denoiser` as it was published; float32."]
     columns = ["network", "on", "published", "measured", "may differ by", "agrees"]
     report.tables.append(Table("Figures", columns, table))
@@ -145,11 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "White Gaussian noise, seed = image index, added to float images, neither clipped nor rounded; the grey "
         "denoiser's published figure is on the grey BSD68, which is remade here from CBSD68",
     )
-    report.print(console)
-    if options.write:
-        for path in report.write(options.write):
-            console.print(f"written: {path}")
-    return 0
+    return report
 
 
 if __name__ == "__main__":

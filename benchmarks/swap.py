@@ -11,7 +11,6 @@ the noise level of the bundle's tau, sampling starts at the highest level that i
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 import warnings
@@ -27,12 +26,12 @@ from bars import GREY_NOTE, PSNR_Y, SSIM_Y, TASK
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.schedule import NoiseSchedule
-from dp_ir.errors import DPIRError
 from dp_ir.evaluation import LPIPS, Bar, Report, Scores, SlicedWasserstein, load_lpips, noise_control, open_pairs, score
 from dp_ir.evaluation.dataset import ImagePair
 from dp_ir.evaluation.report import scores_table
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration
+from reporting import command_line, conclude
 
 DIGITS = {"PSNR-Y": 2, "SSIM-Y": 4, "LPIPS": 4, "LPIPS 1/2": 4, "SWD": 2}
 LIMIT = 0.75  # of the restorer's own LPIPS
@@ -171,19 +170,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    console = Console(width=160)
-    command = shlex.join(["python", "benchmarks/swap.py", *sys.argv[1:]])
-    try:
-        options = parse()
-        report = Swap(options, console, command).run()
-    except DPIRError as error:
-        console.print(f"[red]{type(error).__name__}[/red]: {error}", markup=True, highlight=False)
-        return 1
-    report.print(console)
-    if options.write:
-        for path in report.write(options.write):
-            console.print(f"written: {path}")
-    return 0
+    console, options = Console(width=160), parse()
+    return conclude(lambda: Swap(options, console, command_line("swap")).run(), console, options.write)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def command(name):
 
 
 def run(monkeypatch, name, *arguments):
+    monkeypatch.syspath_prepend(BENCHMARKS)  # as for a script, which finds what lies beside it
     monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *map(str, arguments)])
     return command(name).main()
 
@@ -107,7 +108,6 @@ def test_bars_without_data_says_so(place, monkeypatch, tmp_path, capsys):
 
 
 def test_swap(place, monkeypatch, tmp_path, capsys):
-    monkeypatch.syspath_prepend(BENCHMARKS)  # as for a script, beside which `bars` lies
     bundle = shutil.copytree(place / "bundle", tmp_path / "bundle")
     config = json.loads((bundle / "config.json").read_text())
     partners = {f"{kind}_sha256": config["networks"][kind]["sha256"] for kind in ("restorer", "denoiser")}

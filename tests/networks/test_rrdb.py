@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from random_networks import random_image, randomised
 from spandrel.architectures.ESRGAN import ESRGAN
-from torch import Tensor, nn
+from torch import nn
 
 from dp_ir.checkpoints.layouts.rrdb import LAYOUT
 from dp_ir.networks.rrdb import RRDBNet
@@ -22,18 +23,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "x1 unshuffled": {"scale": 1, "unshuffle": 4},
     "plus": {"plus": True},
 }
-
-
-def _randomised(network: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    for parameter in network.parameters():
-        fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-        parameter.data = torch.randn(parameter.shape, generator=generator) / fan_in**0.5
-    return network.eval()
-
-
-def _image(channels: int, height: int, width: int) -> Tensor:
-    return torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(1))
 
 
 def _reference(config: dict[str, Any]) -> nn.Module:
@@ -52,10 +41,10 @@ def _reference(config: dict[str, Any]) -> nn.Module:
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_equals_an_independent_implementation(variant: str) -> None:
     network = RRDBNet(**{**SMALL, **VARIANTS[variant]}).eval()
-    reference = _randomised(_reference(network.config))
+    reference = randomised(_reference(network.config))
     network.load_state_dict(LAYOUT.rename(reference.state_dict()))
     for height, width in ((7, 10), (5, 5), (4, 13)):
-        image = _image(network.channels, height, width)
+        image = random_image(network.channels, height, width)
         with torch.no_grad():
             ours, theirs = network(image), reference(image)
         assert ours.shape[-2:] == (network.scale * height, network.scale * width)
@@ -65,7 +54,7 @@ def test_equals_an_independent_implementation(variant: str) -> None:
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_parameter_gets_a_gradient_and_config_rebuilds_the_network(variant: str) -> None:
     network = RRDBNet(**{**SMALL, **VARIANTS[variant], "num_grow_ch": 4})
-    network(_image(network.channels, 6, 5)).square().mean().backward()
+    network(random_image(network.channels, 6, 5)).square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -76,8 +65,8 @@ def test_every_parameter_gets_a_gradient_and_config_rebuilds_the_network(variant
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (3, 2)])
 def test_tiny_images(size: tuple[int, int]) -> None:
-    network = _randomised(RRDBNet(**SMALL, scale=1, unshuffle=4, num_grow_ch=4))
-    image = _image(3, *size)
+    network = randomised(RRDBNet(**SMALL, scale=1, unshuffle=4, num_grow_ch=4))
+    image = random_image(3, *size)
     with torch.no_grad():
         together = network(image)
         alone = torch.cat([network(image[:1]), network(image[1:])])
@@ -93,11 +82,11 @@ def test_published_size() -> None:
 
 
 def test_bfloat16_stays_near() -> None:
-    network = _randomised(RRDBNet(**SMALL, num_grow_ch=8))
+    network = randomised(RRDBNet(**SMALL, num_grow_ch=8))
     with torch.no_grad():
-        full = network(_image(3, 9, 8))
+        full = network(random_image(3, 9, 8))
         with torch.autocast("cpu", torch.bfloat16):
-            low = network(_image(3, 9, 8))
+            low = network(random_image(3, 9, 8))
     assert (low - full).abs().max() <= 0.03 * full.abs().max()
 
 

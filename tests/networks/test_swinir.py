@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from random_networks import random_image, randomised
 from spandrel.architectures.SwinIR import SwinIR as Reference
-from torch import Tensor, nn
 
 from dp_ir.networks.swin_layers import attention_mask, relative_position_index
 from dp_ir.networks.swinir import SwinIR
@@ -27,26 +27,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 SIZES = ((17, 26), (16, 16), (5, 41))
 
 
-def _randomised(network: nn.Module) -> nn.Module:
-    generator = torch.Generator().manual_seed(0)
-    for parameter in network.parameters():
-        fan_in = parameter[0].numel() if parameter.dim() > 1 else 4
-        parameter.data = torch.randn(parameter.shape, generator=generator) / fan_in**0.5
-    return network.eval()
-
-
-def _image(channels: int, height: int, width: int) -> Tensor:
-    return torch.rand(2, channels, height, width, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.filterwarnings("ignore:torch.meshgrid")
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_equals_an_independent_implementation(variant: str) -> None:
     network = SwinIR(**{**SMALL, **VARIANTS[variant]}).eval()
-    reference = _randomised(Reference(**network.config))
+    reference = randomised(Reference(**network.config))
     network.load_state_dict(reference.state_dict())
     for height, width in SIZES:
-        image = _image(network.channels, height, width)
+        image = random_image(network.channels, height, width)
         with torch.no_grad():
             ours, theirs = network(image), reference(image)
         assert ours.shape == theirs.shape == (2, network.channels, network.scale * height, network.scale * width)
@@ -56,9 +44,9 @@ def test_equals_an_independent_implementation(variant: str) -> None:
 @pytest.mark.filterwarnings("ignore:torch.meshgrid")
 def test_gradients_equal_those_of_an_independent_implementation() -> None:
     network = SwinIR(**SMALL)
-    reference = _randomised(Reference(**network.config))
+    reference = randomised(Reference(**network.config))
     network.load_state_dict(reference.state_dict())
-    image = _image(3, 15, 17)
+    image = random_image(3, 15, 17)
     for module in (network.eval(), reference):
         module(image).square().mean().backward()
     expected = dict(reference.named_parameters())
@@ -96,8 +84,8 @@ def test_published_sizes(hyper_parameters: dict[str, Any], parameters: int, tens
 @pytest.mark.parametrize("variant", [*VARIANTS, "position embedding"])
 def test_every_parameter_gets_a_gradient_and_config_rebuilds_the_network(variant: str) -> None:
     extra = VARIANTS.get(variant, {"ape": True, "depths": [2], "num_heads": [4]})
-    network = _randomised(SwinIR(**{**SMALL, **extra}))
-    network(_image(network.channels, 16, 30)).square().mean().backward()
+    network = randomised(SwinIR(**{**SMALL, **extra}))
+    network(random_image(network.channels, 16, 30)).square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -108,8 +96,8 @@ def test_every_parameter_gets_a_gradient_and_config_rebuilds_the_network(variant
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 20), (8, 8)])
 def test_images_smaller_than_a_window(size: tuple[int, int]) -> None:
-    network = _randomised(SwinIR(**{**SMALL, "ape": True}))
-    image = _image(3, *size)
+    network = randomised(SwinIR(**{**SMALL, "ape": True}))
+    image = random_image(3, *size)
     with torch.no_grad():
         together = network(image)
         alone = torch.cat([network(image[:1]), network(image[1:])])
@@ -120,10 +108,12 @@ def test_images_smaller_than_a_window(size: tuple[int, int]) -> None:
 @pytest.mark.filterwarnings("ignore:torch.meshgrid")
 def test_position_embedding_at_the_training_size() -> None:
     network = SwinIR(**SMALL, ape=True).eval()
-    reference = _randomised(Reference(**network.config))
+    reference = randomised(Reference(**network.config))
     network.load_state_dict(reference.state_dict())
     with torch.no_grad():
-        torch.testing.assert_close(network(_image(3, 16, 16)), reference(_image(3, 16, 16)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            network(random_image(3, 16, 16)), reference(random_image(3, 16, 16)), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_stored_masks_keep_apart_what_the_roll_brought_together() -> None:
@@ -148,9 +138,9 @@ def test_relative_positions_share_an_entry_exactly_if_their_offsets_are_equal() 
 
 
 def test_bfloat16_stays_near() -> None:
-    network = _randomised(SwinIR(**{**SMALL, **VARIANTS["denoising"]}))
+    network = randomised(SwinIR(**{**SMALL, **VARIANTS["denoising"]}))
     network.conv_last.weight.data *= 0.1
-    image = _image(3, 16, 24)
+    image = random_image(3, 16, 24)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         low = network(image)
     with torch.no_grad():

@@ -98,9 +98,12 @@ class Restoration:
         precision: Precision,
     ) -> None:
         if "restorer" not in parts:
+            example = (
+                f", such as {partners['restorer']}, for which the fusion was trained" if "restorer" in partners else ""
+            )
             raise DPIRError(
                 f"A restoration needs a restorer, and there is only a {' and a '.join(parts)}: give one with restorer= "
-                "(--restorer)."
+                f"(--restorer){example}."
             )
         for kind, entry in parts.items():
             if entry.info.channels == 1:
