@@ -7,15 +7,17 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from dp_ir.checkpoints import load_network
+from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
+from dp_ir.checkpoints.contract import info_of
 from dp_ir.errors import CheckpointError, DataError, RecipeError
-from dp_ir.training.recipe import OptimRecipe
+from dp_ir.training.recipe import NoiseRecipe, OptimRecipe
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress, learning_rate_factor
 
@@ -59,7 +61,9 @@ def _low_resolution(photos: Path, folder: Path, brightness: float = 1) -> Path:
 def partners(settings: list[str], tmp_path: Path) -> list[str]:
     restorer = _run("restorer-sr4", settings, tmp_path / "restorer", "optim.steps=2")
     denoiser = _run("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
-    return [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}"]
+    # Nothing can be told by probing networks that were hardly trained.
+    probe = [f"partners.{kind}_info.probe=false" for kind in ("restorer", "denoiser")]
+    return [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}", *probe]
 
 
 @pytest.mark.parametrize("recipe", list(TINY))
@@ -113,7 +117,7 @@ def test_card_names_data_partners_time_and_hardware(settings: list[str], partner
     file = _run("fusion-sr4", settings, tmp_path / "run", "optim.steps=2", "data.description=shapes", *partners)
     _, record = load_network(file)
     for kind in ("restorer", "denoiser"):
-        path = next(p.partition("=")[2] for p in partners if kind in p.partition("=")[0])
+        path = next(p.partition("=")[2] for p in partners if p.startswith(f"partners.{kind}="))
         assert record.partners[f"{kind}_sha256"] == load_network(path)[1].sha256
     data, training = record.card["data"], record.card["training"]
     assert (data["description"], data["images"] + data["held_out"]) == ("shapes", 12)
@@ -121,6 +125,42 @@ def test_card_names_data_partners_time_and_hardware(settings: list[str], partner
     assert training["seconds"] >= 0
     assert "torch" in training["hardware"]
     assert math.isfinite(training["validation"]["mse_restored"])
+
+
+def test_a_foreign_restorer_is_a_partner_in_its_own_units(
+    settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    """A published file, whose units are inferred, gives the very training of our own file, whose units are stated."""
+    torch.manual_seed(0)
+    network = build("rlfn", {"channels": 8, "attention_channels": 4, "blocks": 1})
+    torch.save({"params": network.state_dict()}, tmp_path / "rlfn_x4.pth")
+    wrong = replace(info_of(network), value_range=(0.0, 1.0))
+    save_network(tmp_path / "own.safetensors", network, kind="restorer", info=wrong)
+
+    def trained(name: str, *stated: str) -> tuple[dict[str, torch.Tensor], NetworkRecord]:
+        out = tmp_path / f"run-{name}-{len(stated)}"
+        changes = ["optim.steps=2", *partners, f"partners.restorer={tmp_path / name}", *stated]
+        fusion, record = load_network(_run("fusion-sr4", settings, out, *changes))
+        return fusion.state_dict(), record
+
+    inferred, record = trained("rlfn_x4.pth")
+    stated, _ = trained("own.safetensors", "partners.restorer_info.value_range=[0,255]")
+    not_stated, _ = trained("own.safetensors")  # the same weights, cached in the same folder
+    assert all(torch.equal(value, stated[name]) for name, value in inferred.items())
+    assert not all(torch.equal(value, not_stated[name]) for name, value in inferred.items())
+    assert record.partners["restorer"] == "rlfn of rlfn_x4.pth"
+    assert record.info["sigma_range"] == [NoiseRecipe.low, NoiseRecipe.high]
+
+
+def test_a_fusion_is_trained_at_levels_that_the_denoiser_knows(
+    settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    narrow = "partners.denoiser_info.sigma_range=[0.01,0.3]"
+    with pytest.raises(RecipeError, match=r"0\.005 to 1, .* 0\.01 to 0\.3: set noise\.low=0\.01 noise\.high=0\.3"):
+        _run("fusion-sr4", settings, tmp_path / "run", *partners, narrow)
+    levels = ["noise.low=0.01", "noise.high=0.3", "optim.steps=1"]
+    _, record = load_network(_run("fusion-sr4", settings, tmp_path / "run", *partners, narrow, *levels))
+    assert record.info["sigma_range"] == [0.01, 0.3]
 
 
 def test_start_from_given_weights(settings: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -222,6 +224,12 @@ def _record(network: GuardedNetwork) -> NetworkRecord:
     return network.record
 
 
+def _key(restorer: GuardedNetwork) -> str:
+    """What decides a restorer's output: its identity, and what is stated of it."""
+    record = _record(restorer)
+    return hashlib.sha256(json.dumps([record.sha256, record.info], sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _check_noise(noise: NoiseRecipe, denoiser: GuardedNetwork) -> None:
     low, high = denoiser.info.sigma_range or (0.0, float("inf"))
     if noise.low < low * (1 - 1e-6) or noise.high > high * (1 + 1e-6):
@@ -257,7 +265,7 @@ def _restored_store(
 ) -> ImageStore:
     """The restorer's output for every image, computed once: it does not depend on the diffusion step."""
     origin = companions[0].store if companions else clean
-    path = cache / f"restored-{_record(restorer).sha256[:16]}-{origin.key}.raw"
+    path = cache / f"restored-{_key(restorer)}-{origin.key}.raw"
     if path.with_suffix(".json").is_file():
         return ImageStore(path)
     with StoreWriter(path, "float16") as writer, torch.inference_mode():
