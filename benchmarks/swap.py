@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,14 +50,16 @@ class Swap:
         self.metrics, self.distribution = [PSNR_Y, SSIM_Y, *self.lpips], SlicedWasserstein()
         partners = read_config(locate_bundle(options.bundle)).partners
         self.seen = {
-            name: network.record is not None and network.record.sha256 in partners.values()
-            for name, network in (*self.restorers.items(), *self.denoisers.items())
+            (kind, name)
+            for kind, networks in (("restorer", self.restorers), ("denoiser", self.denoisers))
+            for name, network in networks.items()
+            if network.record is not None and network.record.sha256 == partners.get(f"{kind}_sha256")
         }
         self.report = Report(f"Swapping networks under the fusion of '{options.bundle}'", command, self.introduction())
 
     def introduction(self) -> list[str]:
         """What is swapped, and where sampling starts with each denoiser."""
-        seen = ", ".join(name for name, known in self.seen.items() if known) or "none of these networks"
+        seen = " and ".join(f"the {kind} {name}" for kind, name in sorted(self.seen, reverse=True)) or "other networks"
         starts = (
             f"tau = {self.tau(name):.0f} (sigma {float(self.schedule.sigma(self.tau(name))):.3f}) with {name}"
             for name in self.denoisers
@@ -98,22 +99,22 @@ class Swap:
             return score(method, dataset, images, targets, self.metrics, self.distribution, **extra)
 
         alone = self.restore(dataset, pairs, name, next(iter(self.denoisers)), tau=0)
-        rows = [scored(name, alone[0], calls=alone[1], seconds=alone[2])]
+        rows = [scored(name, alone[0], calls=alone[1])]
         for metric in self.track(self.lpips, f"{dataset}, {name}, noise control"):
             found = noise_control(alone[0], targets, metric, seed=self.options.seed)
             rows.append(scored(f"{name} + noise {found.std:.4f} (best for {metric.name})", found.images))
             self.report.state(found.protocol)
         for denoiser in self.denoisers:
-            images, calls, seconds = self.restore(dataset, pairs, name, denoiser)
-            rows.append(scored(f"DP-IR: {name}, {denoiser}", images, calls=calls, seconds=seconds))
-            if not self.seen[name]:
+            images, calls = self.restore(dataset, pairs, name, denoiser)
+            rows.append(scored(f"DP-IR: {name}, {denoiser}", images, calls=calls))
+            if ("restorer", name) not in self.seen:
                 self.compare(dataset, rows[-1], rows[:3])
         return rows
 
     def restore(
         self, dataset: str, pairs: Sequence[ImagePair], restorer: str, denoiser: str, tau: float | None = None
-    ) -> tuple[list[Tensor], dict[str, int], float]:
-        """Images, calls of each network, and seconds per image."""
+    ) -> tuple[list[Tensor], dict[str, int]]:
+        """Images, and calls of each network."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnseenPartnersWarning)  # it is what is measured
             pipeline = Restoration.from_pretrained(
@@ -124,12 +125,11 @@ class Swap:
                 device="cpu",
             )
         images, calls = [], {}
-        start = time.perf_counter()
         for index, pair in enumerate(self.track(pairs, f"{dataset}, {restorer}, {denoiser}")):
             result = pipeline(pair.observation, seed=self.options.seed + index)
             images.append(result.image)
             calls = result.nfe
-        return images, calls, (time.perf_counter() - start) / len(images)
+        return images, calls
 
     def compare(self, dataset: str, ours: Scores, controls: Sequence[Scores]) -> None:
         """The bars of a restorer that the fusion never met: against itself, and against itself with noise."""

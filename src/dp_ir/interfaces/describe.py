@@ -112,10 +112,8 @@ def _in_words(network: Mapping[str, Any]) -> dict[str, Any]:
     """A network's description for people: what does not concern its kind is left out."""
     kind = network["kind"]
     said = dict(network)
-    for name in ("sigma_range", "sigma_input") if kind != "denoiser" else ("scale",):
+    for name in _BESIDE_THE_POINT[kind]:
         said.pop(name)
-    if kind == "fusion":
-        said.pop("scale")
     words = {name: _WORDS[name](value) if name in _WORDS else value for name, value in said.items()}
     if network["architecture"] == "spandrel":
         words["architecture"] = f"{network['config'].get('network')}, as spandrel knows it"
@@ -151,6 +149,12 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     }.__getitem__,
 }
 """How the fields of `NetworkInfo` are put."""
+
+_BESIDE_THE_POINT = {
+    "restorer": ("sigma_range", "sigma_input"),
+    "denoiser": ("scale",),
+    "fusion": ("scale", "sigma_input"),
+}
 
 _LABELS = {
     "config": "hyper-parameters",
