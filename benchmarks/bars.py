@@ -38,7 +38,7 @@ from dp_ir.evaluation import (
     Table,
     load_lpips,
     noise_control,
-    open_pairs,
+    open_dataset,
     score,
 )
 from dp_ir.evaluation.dataset import PairedImages
@@ -105,7 +105,7 @@ class Measurement:
     def pairs(self, dataset: str) -> tuple[list[Tensor], list[Tensor]]:
         """Observations and targets of a super-resolution set."""
         if dataset not in self._pairs:
-            opened = open_pairs(self.options.data / dataset, scale=TASK.scale, degrade=TASK.degrade)
+            opened = open_dataset(self.options.data / dataset, scale=TASK.scale, degrade=TASK.degrade)
             loaded = [opened[index] for index in self.chosen(opened)]
             self._pairs[dataset] = [pair.observation for pair in loaded], [pair.target for pair in loaded]
         return self._pairs[dataset]
@@ -166,7 +166,7 @@ class Measurement:
         denoise = GuardedNetwork(
             "denoiser", network, info_of(network), device=device, bfloat16=uses_bfloat16("auto", device)
         )
-        images = open_pairs(self.options.data / "CBSD68", degrade=lambda clean: clean)
+        images = open_dataset(self.options.data / "CBSD68", degrade=lambda clean: clean)
         metric = PSNR()
         psnr: dict[int, list[float]] = {level: [] for level in DENOISER_BARS}
         for index in self.track(self.chosen(images), "CBSD68, denoiser"):

@@ -11,13 +11,16 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from dp_ir.degradation import imresize
-from dp_ir.evaluation import LPIPS, PSNR, Report, Table, load_lpips, open_pairs
-from dp_ir.evaluation.dataset import find_images, load_rgb
+from dp_ir.evaluation.dataset import load_rgb
+from dp_ir.evaluation.layouts import open_dataset
+from dp_ir.evaluation.metric_names import make_metrics
+from dp_ir.evaluation.report import Report, Table
 from dp_ir.image import read_image
 from dp_ir.tasks import get_task
 
@@ -27,9 +30,49 @@ BICUBIC = {"Set5": 28.42, "Set14": 26.00}
 GREY_AS_Y = -20 * math.log10(255 / 219)
 
 
-def check(what: str, on: str, published: float, measured: float, tolerance: float) -> list[str | float]:
-    agrees = abs(measured - published) <= tolerance
-    return [what, on, f"{published:.4f}", f"{measured:.4f}", tolerance, "yes" if agrees else "NO"]
+@dataclass(frozen=True)
+class Check:
+    """A figure and what it is checked against."""
+
+    what: str
+    on: str
+    reference: float
+    measured: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within the tolerance."""
+        return abs(self.measured - self.reference) <= self.tolerance
+
+
+def lpips_checks(weights: Path) -> list[Check]:
+    """The sample pairs of LPIPS' authors; `weights` holds the backbone and lpips_samples."""
+    [metric], _ = make_metrics(["lpips"], border=0, weights=weights)
+    samples = weights / "lpips_samples"
+    reference = load_rgb(samples / "ex_ref.png")
+    return [
+        Check("LPIPS-squeeze v0.1", name, published, metric(load_rgb(samples / name), reference).item(), 1e-4)
+        for name, published in LPIPS_SAMPLES.items()
+    ]
+
+
+def bicubic_checks(data: Path) -> list[Check]:
+    """Bicubic 4x on Set5 and Set14 in `data`."""
+    task, checks = get_task("sr4"), []
+    [psnr], _ = make_metrics(["psnr-y"], border=task.scale)
+    for dataset, published in BICUBIC.items():
+        pairs = open_dataset(data / dataset, scale=task.scale)
+        own_files, own_degradation = [], []
+        for pair, files in zip(pairs, pairs.files, strict=True):
+            grey = GREY_AS_Y if read_image(files.target).grey else 0.0
+            for values, observation in ((own_files, pair.observation), (own_degradation, task.degrade(pair.target))):
+                values.append(psnr(imresize(observation, task.scale), pair.target).item() + grey)
+        given, own = (sum(values) / len(values) for values in (own_files, own_degradation))
+        checks.append(Check("bicubic 4x, PSNR-Y, published LR files", dataset, published, given, 0.015))
+        checks.append(Check("bicubic 4x, PSNR-Y, own degradation", dataset, published, own, 0.015))
+        checks.append(Check("own degradation against published LR files", dataset, given, own, 0.01))
+    return checks
 
 
 def main() -> int:
@@ -37,29 +80,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with Set5 and Set14")
     parser.add_argument("--weights", type=Path, required=True, help="folder with the backbone and lpips_samples")
     options = parser.parse_args()
-    checks = []
-    metric, samples = LPIPS(load_lpips(options.weights)), options.weights / "lpips_samples"
-    reference = load_rgb(samples / "ex_ref.png")
-    for name, published in LPIPS_SAMPLES.items():
-        measured = metric(load_rgb(samples / name), reference).item()
-        checks.append(check("LPIPS-squeeze v0.1", name, published, measured, 1e-4))
-
-    task, psnr = get_task("sr4"), PSNR(channels="y", border=4, rounding=True)
-    for dataset, published in BICUBIC.items():
-        pairs = open_pairs(options.data / dataset, scale=task.scale)
-        own_files, own_degradation = [], []
-        for pair, path in zip(pairs, find_images(options.data / dataset / "HR"), strict=True):
-            grey = GREY_AS_Y if read_image(path).grey else 0.0
-            for values, observation in ((own_files, pair.observation), (own_degradation, task.degrade(pair.target))):
-                values.append(psnr(imresize(observation, task.scale), pair.target).item() + grey)
-        given, own = (sum(values) / len(values) for values in (own_files, own_degradation))
-        checks.append(check("bicubic 4x, PSNR-Y, published LR files", dataset, published, given, 0.015))
-        checks.append(check("bicubic 4x, PSNR-Y, own degradation", dataset, published, own, 0.015))
-        checks.append(check("own degradation against published LR files", dataset, given, own, 0.01))
-
+    checks = [*lpips_checks(options.weights), *bicubic_checks(options.data)]
+    rows = [
+        [c.what, c.on, f"{c.reference:.4f}", f"{c.measured:.4f}", c.tolerance, "yes" if c.agrees else "NO"]
+        for c in checks
+    ]
     columns = ["what", "on", "reference", "measured", "tolerance", "agrees"]
-    Report(title="Calibration", command="", tables=[Table("Calibration", columns, checks)]).print(Console())
-    return 0 if all(row[-1] == "yes" for row in checks) else 1
+    Report(title="Calibration", command="", tables=[Table("Calibration", columns, rows)]).print(Console())
+    return 0 if all(check.agrees for check in checks) else 1
 
 
 if __name__ == "__main__":

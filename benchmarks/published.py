@@ -25,7 +25,7 @@ from bars import PSNR_Y
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.noise import generators, randn
-from dp_ir.evaluation import PSNR, Report, Table, open_pairs
+from dp_ir.evaluation import PSNR, Report, Table, open_dataset
 from reporting import command_line, conclude
 
 _GREY = (0.2989, 0.5870, 0.1140)  # MATLAB's rgb2gray, with which the grey BSD68 was made
@@ -61,7 +61,7 @@ NETWORKS: tuple[Restores | Denoises, ...] = (
 
 def restored(entry: Restores, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]) -> float:
     """Mean PSNR-Y on Set5."""
-    pairs = open_pairs(data / "Set5", scale=4)
+    pairs = open_dataset(data / "Set5", scale=4)
     values = []
     for index in follow(range(len(pairs)), entry.file):
         with torch.inference_mode():
@@ -73,7 +73,7 @@ def denoised(
     entry: Denoises, level: int, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]
 ) -> float:
     """Mean PSNR on the images of CBSD68, made grey where the network is."""
-    images, metric = open_pairs(data / "CBSD68", degrade=lambda clean: clean), PSNR()
+    images, metric = open_dataset(data / "CBSD68", degrade=lambda clean: clean), PSNR()
     values = []
     for index in follow(range(len(images)), f"{entry.file}, sigma {level}"):
         clean = images[index].target

@@ -25,7 +25,17 @@ from bars import GREY_NOTE, PSNR_Y, SSIM_Y, TASK
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.schedule import NoiseSchedule
-from dp_ir.evaluation import LPIPS, Bar, Report, Scores, SlicedWasserstein, load_lpips, noise_control, open_pairs, score
+from dp_ir.evaluation import (
+    LPIPS,
+    Bar,
+    Report,
+    Scores,
+    SlicedWasserstein,
+    load_lpips,
+    noise_control,
+    open_dataset,
+    score,
+)
 from dp_ir.evaluation.dataset import ImagePair
 from dp_ir.evaluation.report import scores_table
 from dp_ir.restoration.partners import UnseenPartnersWarning
@@ -81,7 +91,7 @@ class Swap:
     def run(self) -> Report:
         """Every combination on every set."""
         for dataset in self.options.sets:
-            opened = open_pairs(self.options.data / dataset, scale=TASK.scale, degrade=TASK.degrade)
+            opened = open_dataset(self.options.data / dataset, scale=TASK.scale, degrade=TASK.degrade)
             pairs = [opened[index] for index in range(min(len(opened), self.options.limit or len(opened)))]
             scores: list[Scores] = []
             for restorer in self.restorers:

@@ -15,7 +15,8 @@ from PIL import Image
 from dp_ir.checkpoints.loading import load_restorer
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.checkpoints.probe import ProbeWarning
-from dp_ir.evaluation.dataset import load_rgb, open_pairs
+from dp_ir.evaluation.dataset import load_rgb
+from dp_ir.evaluation.layouts import open_dataset
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
@@ -132,7 +133,7 @@ def test_swap(place, monkeypatch, tmp_path, capsys):
     combinations = {f"DP-IR: {restorer}, {denoiser}" for restorer in ("own", "other") for denoiser in ("own", "narrow")}
     assert combinations <= set(scores)
     assert scores["DP-IR: own, own"]["calls"] == {"restorer": 1, "denoiser": 8, "fusion": 8}
-    pair = next(iter(open_pairs(place / "data" / "Set14", scale=4)))
+    pair = next(iter(open_dataset(place / "data" / "Set14", scale=4)))
     other = load_restorer(tmp_path / "other.safetensors", probe=False)
     restored = Restoration.restorer_only(other, device="cpu")(pair.observation).image
     expected = PSNR(channels="y", border=4, rounding=True)(restored, pair.target).item()

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dp_ir.errors import DataError, ImageReadError
-from dp_ir.evaluation.dataset import mod_crop, open_pairs
+from dp_ir.errors import DataError
+from dp_ir.evaluation.dataset import mod_crop
+from dp_ir.evaluation.layouts import open_dataset
 
 
 def save(path, width, height, value=None, mode="RGB"):
@@ -34,7 +35,7 @@ def halve(image):
 def test_names_that_belong_together(tmp_path, high, low):
     target = save(tmp_path / "HR" / high, 23, 17)
     observation = save(tmp_path / "LR_x4" / low, 5, 4)
-    (pair,) = open_pairs(tmp_path, scale=4)
+    (pair,) = open_dataset(tmp_path, scale=4)
     np.testing.assert_allclose(pair.target[0].permute(1, 2, 0).numpy() * 255, target[:16, :20], atol=1e-3)
     np.testing.assert_allclose(pair.observation[0].permute(1, 2, 0).numpy() * 255, observation, atol=1e-3)
 
@@ -43,14 +44,14 @@ def test_equal_names_are_not_read_as_roles(tmp_path):
     for name in ("photo_x2.png", "photo_x3.png"):
         save(tmp_path / "HR" / name, 8, 8)
         save(tmp_path / "LR_x2" / name, 4, 4)
-    assert [pair.name for pair in open_pairs(tmp_path, scale=2)] == ["photo_x2", "photo_x3"]
+    assert [pair.name for pair in open_dataset(tmp_path, scale=2)] == ["photo_x2", "photo_x3"]
 
 
 def test_pairs_keep_their_order_and_their_partner(tmp_path):
     for index, name in enumerate(("c", "a", "b")):
         save(tmp_path / "HR" / f"{name}_HR.png", 8, 8, 10 * index)
         save(tmp_path / "LR_x4" / f"{name}_LR.png", 2, 2, 10 * index)
-    pairs = open_pairs(tmp_path, scale=4)
+    pairs = open_dataset(tmp_path, scale=4)
     assert len(pairs) == 3
     assert [round(pair.target.mean().item() * 255) for pair in pairs] == [10, 20, 0]
     for pair in pairs:
@@ -60,7 +61,7 @@ def test_pairs_keep_their_order_and_their_partner(tmp_path):
 def test_plain_folder_is_degraded_on_the_fly(tmp_path):
     pixels = save(tmp_path / "set" / "a.png", 9, 7)
     (tmp_path / "set" / "notes.txt").write_text("not an image")
-    pairs = open_pairs(tmp_path / "set", scale=2, degrade=halve)
+    pairs = open_dataset(tmp_path / "set", scale=2, degrade=halve)
     assert pairs.degraded_on_the_fly
     assert pairs.name == "set"
     (pair,) = pairs
@@ -72,19 +73,19 @@ def test_plain_folder_is_degraded_on_the_fly(tmp_path):
 def test_paired_files_win_over_a_degradation(tmp_path):
     save(tmp_path / "HR" / "a.png", 8, 8)
     save(tmp_path / "LR_x2" / "a.png", 4, 4, 7)
-    pairs = open_pairs(tmp_path, scale=2, degrade=halve)
+    pairs = open_dataset(tmp_path, scale=2, degrade=halve)
     assert not pairs.degraded_on_the_fly
     assert pairs[0].observation.mean().item() * 255 == pytest.approx(7)
 
 
 def test_targets_alone_in_HR_are_degraded(tmp_path):
     save(tmp_path / "HR" / "a.png", 8, 8)
-    assert open_pairs(tmp_path, scale=2, degrade=halve)[0].observation.shape == (1, 3, 4, 4)
+    assert open_dataset(tmp_path, scale=2, degrade=halve)[0].observation.shape == (1, 3, 4, 4)
 
 
 def test_grey_becomes_three_equal_channels(tmp_path):
     save(tmp_path / "a.png", 6, 6, mode="L")
-    target = open_pairs(tmp_path, degrade=lambda clean: clean)[0].target
+    target = open_dataset(tmp_path, degrade=lambda clean: clean)[0].target
     assert target.shape == (1, 3, 6, 6)
     assert torch.equal(target[:, 0], target[:, 2])
 
@@ -96,16 +97,16 @@ def test_mod_crop():
 class TestWrongFolders:
     def test_missing(self, tmp_path):
         with pytest.raises(DataError, match="no folder"):
-            open_pairs(tmp_path / "absent", scale=4)
+            open_dataset(tmp_path / "absent", scale=4)
 
     def test_empty(self, tmp_path):
         with pytest.raises(DataError, match="holds no images"):
-            open_pairs(tmp_path, scale=2, degrade=halve)
+            open_dataset(tmp_path, scale=2, degrade=halve)
 
     def test_neither_pairs_nor_degradation(self, tmp_path):
         save(tmp_path / "a.png", 8, 8)
         with pytest.raises(DataError, match=r"'LR_x4'.*no degradation"):
-            open_pairs(tmp_path, scale=4)
+            open_dataset(tmp_path, scale=4)
 
     @pytest.mark.parametrize("lonely", ["HR", "LR_x2"])
     def test_unpaired(self, tmp_path, lonely):
@@ -113,27 +114,27 @@ class TestWrongFolders:
         save(tmp_path / "LR_x2" / "a.png", 4, 4)
         save(tmp_path / lonely / "b.png", 8, 8)
         with pytest.raises(DataError, match=r"b\.png' has no partner.*1 such"):
-            open_pairs(tmp_path, scale=2)
+            open_dataset(tmp_path, scale=2)
 
     def test_ambiguous(self, tmp_path):
         save(tmp_path / "HR" / "a_HR.png", 8, 8)
         save(tmp_path / "HR" / "a_GT.png", 8, 8)
         save(tmp_path / "LR_x2" / "a_LR.png", 4, 4)
         with pytest.raises(DataError, match="same name 'a'"):
-            open_pairs(tmp_path, scale=2)
+            open_dataset(tmp_path, scale=2)
 
     def test_sizes_that_do_not_fit(self, tmp_path):
         save(tmp_path / "HR" / "a.png", 12, 8)
         save(tmp_path / "LR_x2" / "a.png", 5, 4)
         with pytest.raises(DataError, match=r"5x4 pixels.*must have 10x8.*has 12x8"):
-            open_pairs(tmp_path, scale=2)[0]
+            open_dataset(tmp_path, scale=2)[0]
 
     def test_smaller_than_the_scale(self, tmp_path):
         save(tmp_path / "a.png", 8, 3)
         with pytest.raises(DataError, match="smaller than the scale 4"):
-            open_pairs(tmp_path, scale=4, degrade=lambda clean: clean)[0]
+            open_dataset(tmp_path, scale=4, degrade=lambda clean: clean)[0]
 
     def test_not_an_image(self, tmp_path):
         (tmp_path / "a.png").write_bytes(b"no image at all")
-        with pytest.raises(ImageReadError):
-            open_pairs(tmp_path, degrade=lambda clean: clean)[0]
+        with pytest.raises(DataError, match=r"a\.png'"):
+            open_dataset(tmp_path, degrade=lambda clean: clean)[0]

@@ -1,9 +1,7 @@
-"""The wiring of LPIPS against the original authors' package, with the same random backbone in both."""
+"""LPIPS: where its backbones come from, and what is refused; its values are checked in test_calibration.py."""
 
 import urllib.error
-import warnings
 
-import lpips as original
 import pytest
 import torch
 import torchvision
@@ -33,43 +31,10 @@ def network(folder):
 
 
 @pytest.fixture(scope="module")
-def reference(convolutions):
-    """The package of LPIPS' own authors, its backbone filled layer by layer."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls torchvision by an older convention
-        module = original.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
-    slices = [getattr(module.net, f"slice{index}") for index in range(1, 8)]
-    layers = {name: layer for part in slices for name, layer in part.named_children()}
-    for key, value in convolutions.items():
-        name, _, rest = key.partition(".")
-        dict(layers[name].named_parameters())[rest].data.copy_(value)
-    return module
-
-
-@pytest.fixture(scope="module")
 def images():
     generator = torch.Generator().manual_seed(3)
     target = imresize(torch.rand(3, 3, 12, 14, generator=generator), 5).clamp(0, 1)
     return (target + 0.05 * torch.randn(target.shape, generator=generator)).clamp(0, 1), target
-
-
-def test_full_scale_equals_the_original(network, reference, images):
-    output, target = images
-    with torch.no_grad():
-        expected = reference(output, target, normalize=True).flatten()
-    assert expected.min() > 1e-3  # a comparison of zeros would show nothing
-    torch.testing.assert_close(LPIPS(network)(output, target), expected.double(), rtol=1e-4, atol=1e-7)
-
-
-def test_half_scale_reduces_both_images(network, reference, images):
-    output, target = images
-    with torch.no_grad():
-        expected = reference(
-            imresize(output, 0.5).clamp(0, 1), imresize(target, 0.5).clamp(0, 1), normalize=True
-        ).flatten()
-    measured = LPIPS(network, "half")(output, target)
-    torch.testing.assert_close(measured, expected.double(), rtol=1e-4, atol=1e-7)
-    assert not torch.allclose(measured, LPIPS(network)(output, target), rtol=1e-2)
 
 
 @pytest.mark.parametrize("scale", ["full", "half"])
@@ -106,6 +71,64 @@ def test_neither_on_disk_nor_to_be_downloaded(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.download_url_to_file", no_internet)
     with pytest.raises(DataError, match=r"internet.*--weights"):
         load_lpips()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "title", "file"),
+    [("alex", "AlexNet", "alexnet-owt-7be5be79.pth"), ("vgg", "VGG16", "vgg16-397923af.pth")],
+)
+def test_a_missing_backbone_is_named_with_its_file(monkeypatch, tmp_path, backbone, title, file):
+    with pytest.raises(DataError, match=rf"no {title} backbone.*{file}"):
+        load_lpips(tmp_path, backbone)
+
+    def unreachable(self, **options):
+        raise OSError("no route")
+
+    monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", unreachable)
+    with pytest.raises(DataError, match=rf"{title}.*no route.*{file}.*--weights"):
+        load_lpips(None, backbone)
+
+
+def test_a_file_of_another_backbone_is_refused(tmp_path, convolutions):
+    torch.save(convolutions, tmp_path / "alexnet_features.pth")
+    with pytest.raises(CheckpointError, match=r"alexnet_features.* is not AlexNet"):
+        load_lpips(tmp_path, "alex")
+    with pytest.raises(DataError, match="squeeze, alex, vgg"):
+        load_lpips(tmp_path, "resnet")
+
+
+class Backbone(torch.nn.Module):
+    """As much of a network of `load_lpips` as the metric looks at before it runs it."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.pnet_type = name
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, first, second, normalize):
+        return torch.zeros(len(first), 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name", "smallest"), [("squeeze", "LPIPS", 17), ("alex", "LPIPS-alex", 31), ("vgg", "LPIPS-vgg", 16)]
+)
+def test_backbones_have_their_own_names_and_smallest_images(backbone, name, smallest):
+    metric, half = LPIPS(Backbone(backbone)), LPIPS(Backbone(backbone), "half")
+    assert (metric.name, half.name) == (name, f"{name} 1/2")
+    assert metric.protocol.startswith(f"{name}: ")
+    assert half.protocol.startswith(f"{name} 1/2: ")
+    assert metric(*(torch.zeros(2, 3, smallest, 40),) * 2).shape == (2,)
+    with pytest.raises(DataError, match=f"{name} at full scale needs at least {smallest}x{smallest}"):
+        metric(*(torch.zeros(2, 3, smallest - 1, 40),) * 2)
+    # The limit is that of the network itself.
+    features = {"squeeze": "squeezenet1_1", "alex": "alexnet", "vgg": "vgg16"}[backbone]
+    with torch.device("meta"):
+        layers = getattr(torchvision.models, features)().features
+        last = max(index for index, layer in enumerate(layers) if not isinstance(layer, torch.nn.MaxPool2d))
+        used = layers[: last + 1]
+        used(torch.zeros(1, 3, smallest, smallest))
+        with pytest.raises(RuntimeError, match="too small"):
+            used(torch.zeros(1, 3, smallest - 1, smallest))
 
 
 def test_missing_file_and_folder_without_backbone(tmp_path):

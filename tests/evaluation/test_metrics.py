@@ -136,7 +136,7 @@ def test_missing_package_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(extras.importlib, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"torchmetrics.*dp-ir\[eval\]"):
-        SSIM()(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+        extras.optional_module("torchmetrics.functional.image", "LPIPS")
 
 
 def test_a_package_that_is_there_but_broken_says_so_itself(monkeypatch):
@@ -145,4 +145,4 @@ def test_a_package_that_is_there_but_broken_says_so_itself(monkeypatch):
 
     monkeypatch.setattr(extras.importlib, "import_module", broken)
     with pytest.raises(ModuleNotFoundError, match="scipy"):
-        extras.optional_module("torchmetrics.functional.image", "SSIM")
+        extras.optional_module("torchmetrics.functional.image", "LPIPS")

@@ -70,7 +70,7 @@ def test_names_in_help_are_those_of_the_floors():
     assert {item.value for item in cli.FormatName} == set(FORMATS)
     assert {item.value for item in cli.PrecisionName} == set(get_args(Precision))
     assert {item.value for item in cli.KindName} == set(KINDS)
-    assert {item.value for item in cli.ForeignKindName} == set(KINDS) - {"fusion"}
+    assert {item.value for item in cli.ForeignKindName} == set(KINDS) - {"fusion", "bridge"}
     assert all(item.name in cli._STATED for item in fields(package.NetworkInfo))
     assert set(cli._RECIPES.values()) <= set(shipped_recipes())
 

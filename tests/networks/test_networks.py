@@ -10,8 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dp_ir.networks import FastFusion, FastSR, Fusion3CA, MIRNet, UNetDenoiser, mirnet_s
+from dp_ir.networks import (
+    FastFusion,
+    FastSR,
+    Fusion3CA,
+    InverseVarianceFusion,
+    MIRNet,
+    UNetBridge,
+    UNetDenoiser,
+    mirnet_s,
+)
 from dp_ir.networks.blocks import SigmaEncoding, pad_to_multiple
+from dp_ir.networks.fusion_3ca import COMBINATIONS
 
 
 def _randomised(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -26,7 +36,11 @@ def _randomised(network: nn.Module, seed: int = 0) -> nn.Module:
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "unet-denoiser": lambda: UNetDenoiser(channels=(16, 16), blocks=(1, 1)),
     "mirnet": lambda: MIRNet(n_feat=8, n_rrg=1, n_msrb=1, height=3, width=3, sigma_map=True),
+    "unet-bridge": lambda: UNetBridge(channels=(16, 16), blocks=(1, 1)),
     "fusion-3ca": lambda: Fusion3CA(channels=16, blocks=1),
+    "fusion-scalar": lambda: Fusion3CA(channels=16, blocks=1, combination="scalar"),
+    "fusion-addition": lambda: Fusion3CA(channels=16, blocks=1, combination="addition"),
+    "fusion-concatenation": lambda: Fusion3CA(channels=16, blocks=1, combination="concatenation"),
     "fast-fusion": lambda: FastFusion(channels=(16, 16), blocks=(1, 1, 1)),
     "fast-sr": lambda: FastSR(channels=16, blocks=1),
 }
@@ -34,7 +48,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 def _inputs(name: str, batch: int, height: int, width: int, seed: int = 0) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
-    images = {"unet-denoiser": 1, "mirnet": 1, "fusion-3ca": 3, "fast-fusion": 3, "fast-sr": 1}[name]
+    images = 3 if "fusion" in name else 1
     tensors = [torch.rand(batch, 3, height, width, generator=generator) for _ in range(images)]
     if name != "fast-sr":
         tensors.append(torch.rand(batch, generator=generator) * 0.5 + 0.01)
@@ -63,7 +77,7 @@ def test_every_parameter_gets_a_gradient_and_every_input_counts(name: str) -> No
     for parameter_name, parameter in network.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
-    unused = {"fusion-3ca": {2}}.get(name, set())  # the paper's fusion does not look at the noisy image
+    unused = {2} if name.startswith("fusion-") else set()  # the paper's fusion does not look at the noisy image
     for number, value in enumerate(inputs):
         counts = value.grad is not None and bool(value.grad.abs().sum() > 0)
         assert counts != (number in unused), number
@@ -88,6 +102,10 @@ def test_sizes_of_the_networks() -> None:
     assert parameters(Fusion3CA()) == pytest.approx(0.7e6, rel=0.05)
     assert parameters(FastFusion()) == pytest.approx(0.7e6, rel=0.05)
     assert 2e6 < parameters(UNetDenoiser()) < 3e6
+    # The baselines and the forms that are compared have as many parameters as what they are compared with.
+    assert parameters(UNetBridge()) == pytest.approx(parameters(UNetDenoiser()) + parameters(FastFusion()), rel=0.005)
+    for combination in COMBINATIONS:
+        assert parameters(Fusion3CA(combination=combination)) == pytest.approx(parameters(Fusion3CA()), rel=0.01)
     assert parameters(FastSR()) < 1.5e6
 
 
@@ -119,6 +137,44 @@ def test_untrained_denoiser_is_the_best_linear_one() -> None:
     noisy, sigma = torch.randn(2, 3, 6, 7), torch.tensor([0.1, 0.6])
     weight = (0.3**2 / (0.3**2 + sigma**2))[:, None, None, None]
     torch.testing.assert_close(network(noisy, sigma), 0.5 + weight * (noisy - 0.5))
+
+
+def test_untrained_bridge_stays_and_its_output_is_scaled_by_time_and_spread() -> None:
+    mixed, t = torch.rand(2, 3, 6, 7), torch.tensor([0.25, 1.0])
+    assert torch.equal(UNetBridge(channels=(16, 16), blocks=(1, 1))(mixed, t), mixed)
+    wide, narrow = (_randomised(UNetBridge(channels=(16, 16), blocks=(1, 1), spread=s)) for s in (0.2, 0.1))
+    with torch.no_grad():
+        torch.testing.assert_close(wide(mixed, t) - mixed, 2 * (narrow(mixed, t) - mixed), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="expected one of observation, restored"):
+        UNetBridge(start="noise")  # type: ignore[arg-type]
+
+
+def test_scalar_and_3ca_agree_where_all_channels_have_the_same_weight() -> None:
+    one, many = _randomised(Fusion3CA(channels=16, blocks=1, combination="scalar")), Fusion3CA(channels=16, blocks=1)
+    state = one.state_dict()
+    for name in ("weights.mlp.2.weight", "weights.mlp.2.bias"):
+        state[name] = state[name].repeat_interleave(16 + 3, dim=0)
+    many.load_state_dict(state)
+    inputs = _inputs("fusion-3ca", 2, 9, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(one(*inputs), many(*inputs))
+
+
+def test_inverse_variance_is_the_posterior_mean_of_independent_gaussian_errors() -> None:
+    """Restored and denoised as measurements of a flat prior: the regression of the clean image on both."""
+    fusion = InverseVarianceFusion(restored_error=0.04, sigmas=[0.1, 0.2, 0.4], denoised_errors=[0.01, 0.02, 0.09])
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(1, 3, 300, 300, generator=generator)
+    restored = clean + 0.2 * torch.randn(clean.shape, generator=generator)
+    denoised = clean + 0.3 * torch.randn(clean.shape, generator=generator)
+    fused = fusion(restored, denoised, restored, torch.tensor([0.4]))
+    # The variance of the best combination is the harmonic sum of the two.
+    assert (fused - clean).square().mean() == pytest.approx(1 / (1 / 0.04 + 1 / 0.09), rel=0.02)
+    weights = fusion.weight(torch.tensor([0.01, 0.1, 0.14142, 0.2, 2.0]))
+    expected = torch.tensor([0.01, 0.01, 0.014142, 0.02, 0.09])
+    torch.testing.assert_close(weights, expected / (expected + 0.04), rtol=1e-3, atol=0)
+    with pytest.raises(ValueError, match="must rise"):
+        InverseVarianceFusion(restored_error=0.1, sigmas=[0.2, 0.1], denoised_errors=[1, 2])
 
 
 @pytest.mark.parametrize("network", [Fusion3CA(), FastFusion()], ids=["fusion-3ca", "fast-fusion"])

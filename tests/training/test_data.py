@@ -80,6 +80,15 @@ def test_noise_levels_follow_the_recipe(clean: ImageStore) -> None:
     assert eps.std() == pytest.approx(1, abs=0.03)
 
 
+def test_times_of_bridges_are_uniform_and_never_0(clean: ImageStore) -> None:
+    patches = Patches(clean, range(4), patch=4, align=1, bridge=True)
+    t = torch.stack([patches[i]["t"] for i in range(600)])
+    assert 0 < t.min() < 0.02
+    assert 0.98 < t.max() <= 1
+    assert t.mean() == pytest.approx(0.5, abs=0.04)
+    assert torch.stack([patches[i]["eps"] for i in range(200)]).std() == pytest.approx(1, abs=0.03)
+
+
 def test_companions_are_cut_at_the_same_place_and_turned_alike(tmp_path: Path) -> None:
     y, x = np.mgrid[0:48, 0:64]
     image = np.stack([x * 4, y * 4, x + y], -1).astype(np.uint8)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from dp_ir.degradation import imresize
-from dp_ir.training.objectives import BORDER, DenoiserObjective, FusionObjective, RestorerObjective
+from dp_ir.training.objectives import BORDER, BridgeObjective, DenoiserObjective, FusionObjective, RestorerObjective
 
 
 def _batch(side: int = 8) -> dict[str, torch.Tensor]:
@@ -93,3 +93,29 @@ def test_validation_gives_every_metric_of_every_estimate() -> None:
     assert figures["mse_fused_sigma0.2"] == 0
     figures = DenoiserObjective(levels=(0.2, 0.5)).validate(Oracle(), [crop], mse)
     assert figures == {"mse_sigma0.2": 0, "mse_sigma0.5": 0}
+
+
+@pytest.mark.parametrize("velocity", [True, False])
+def test_bridge_loss_in_closed_form(velocity: bool) -> None:
+    batch = {**_batch(64), "t": torch.tensor([0.1, 0.5, 1.0])}
+    batch["restored"] = batch["clean"] + 0.2
+    objective = BridgeObjective(noise=0.1, spread=0.5, velocity=velocity)
+    # The error of an estimate that is wrong by 0.3 t everywhere is 0.09 t^2; that of its velocity is 0.09.
+    expected = 0.09 / 0.25 * (torch.ones(3) if velocity else batch["t"] ** 2).mean()
+    torch.testing.assert_close(objective.loss(_Offset(batch["clean"], 0.3), batch), expected)
+
+
+def test_bridge_sees_the_mixture_it_is_told_of() -> None:
+    seen = {}
+
+    class Spy(nn.Module):
+        def forward(self, mixed: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            seen.update(mixed=mixed)
+            return mixed
+
+    batch = {**_batch(96), "t": torch.tensor([0.1, 0.5, 1.0])}
+    batch["restored"] = batch["clean"] + 0.2
+    BridgeObjective(noise=0.1, spread=1.0, velocity=False).loss(Spy(), batch)
+    added = seen["mixed"] - batch["clean"]
+    torch.testing.assert_close(added.mean(dim=(1, 2, 3)), 0.2 * batch["t"], rtol=0.02, atol=0)
+    torch.testing.assert_close(added.std(dim=(1, 2, 3)), 0.1 * batch["t"], rtol=0.03, atol=0)

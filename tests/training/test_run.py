@@ -17,6 +17,8 @@ from PIL import Image
 from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.errors import CheckpointError, DataError, RecipeError
+from dp_ir.evaluation.method import Observation
+from dp_ir.evaluation.methods import parse_method
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress, learning_rate_factor
@@ -27,7 +29,10 @@ TINY = {
     "denoiser": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
     "restorer-sr4": ["network.config.channels=16", "network.config.blocks=1", "data.patch=16"],
     "fusion-sr4": ["network.config.channels=[16,16]", "network.config.blocks=[1,1,1]", "data.patch=16"],
+    "pmrf-sr4": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
+    "indi-sr4": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
 }
+BRIDGES = ("pmrf-sr4", "indi-sr4")
 
 
 class _InterruptedError(Exception):
@@ -39,7 +44,7 @@ def _run(recipe: str, settings: list[str], out: Path, *extra: str, stop_at: int 
         if progress.step == stop_at:
             raise _InterruptedError
 
-    kind = recipe.partition("-")[0]
+    kind = "bridge" if recipe in BRIDGES else recipe.partition("-")[0]
     return train(kind, recipe, [*settings, *TINY[recipe], *extra], out, metrics=METRICS, watch=watch)
 
 
@@ -70,7 +75,7 @@ def partners(settings: list[str], tmp_path: Path) -> list[str]:
 def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     recipe: str, settings: list[str], partners: list[str], tmp_path: Path
 ) -> None:
-    extra = ["optim.steps=8", *(partners if recipe.startswith("fusion") else [])]
+    extra = ["optim.steps=8", *(partners if recipe in ("fusion-sr4", *BRIDGES) else [])]
     whole, record = load_network(_run(recipe, settings, tmp_path / "whole", *extra))
     # Checkpoints are written every third step: this one dies with step 5 done and must repeat steps 4 and 5.
     with pytest.raises(_InterruptedError):
@@ -81,6 +86,34 @@ def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
         assert torch.equal(value, parts.state_dict()[name]), name
     assert record.card["training"]["steps"] == resumed.card["training"]["steps"] == 8
     assert not list((tmp_path / "parts").glob("*.partial"))
+
+
+@pytest.mark.parametrize("recipe", BRIDGES)
+def test_bridge_beats_its_start_and_is_a_method(
+    recipe: str, settings: list[str], partners: list[str], photos: Path, tmp_path: Path
+) -> None:
+    file = _run(recipe, settings, tmp_path / "run", "optim.steps=60", "optim.learning_rate=3e-3", *partners)
+    figures = _figures(tmp_path / "run")[-1]
+    assert figures["mse_t0.25"] < figures["mse_t0.5"] < figures["mse_t1"]  # the less of the start, the easier
+    start = f",restorer={tmp_path / 'restorer' / 'restorer.safetensors'}" if recipe == "pmrf-sr4" else ""
+    method = parse_method(f"mine=bridge:{file},steps=3{start}", device="cpu")
+    observation = Observation("set", "one", torch.rand(1, 3, 11, 7, generator=torch.Generator().manual_seed(0)))
+    first, again, other = (method(observation, seed) for seed in (0, 0, 1))
+    assert first.image.shape == (1, 3, 44, 28)
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, other.image)
+    assert first.calls == {"bridge": 3} | ({"restorer": 1} if start else {})
+    assert method.trained == ("bridge",)
+
+
+def test_bridge_that_starts_from_a_restorer_names_it(settings: list[str], partners: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"set partners\.restorer"):
+        _run("pmrf-sr4", settings, tmp_path / "run")
+    file = _run("pmrf-sr4", settings, tmp_path / "run", "optim.steps=1", *partners)
+    with pytest.raises(DataError, match="name the restorer"):
+        parse_method(f"bridge:{file}", device="cpu")
+    with pytest.raises(DataError, match="trained for another restorer"):
+        parse_method(f"bridge:{file},restorer=sr4", device="cpu")
 
 
 def test_finished_run_trains_no_more_and_brings_back_its_weights(settings: list[str], tmp_path: Path) -> None:

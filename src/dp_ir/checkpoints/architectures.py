@@ -18,11 +18,13 @@ from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fftformer import FFTformer
 from dp_ir.networks.fusion_3ca import Fusion3CA
 from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.fusion_inverse_variance import InverseVarianceFusion
 from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser
 from dp_ir.networks.mirnet import MIRNet
 from dp_ir.networks.rlfn import RLFN
 from dp_ir.networks.rrdb import RRDBNet
 from dp_ir.networks.swinir import SwinIR
+from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.networks.unet_denoiser import UNetDenoiser
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
@@ -30,6 +32,8 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "fast-sr": FastSR,
     "fast-fusion": FastFusion,
     "fusion-3ca": Fusion3CA,
+    "inverse-variance": InverseVarianceFusion,
+    "unet-bridge": UNetBridge,
     "bsrt": BSRT,
     "drunet": DRUNet,
     "ffdnet": FFDNet,

@@ -22,7 +22,7 @@ from torch import nn
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.checkpoints.card import render_card
 from dp_ir.checkpoints.files import write_atomically
-from dp_ir.checkpoints.network_file import KINDS, Kind, NetworkRecord, load_network, recorded_info, save_network
+from dp_ir.checkpoints.network_file import PARTS, Kind, NetworkRecord, load_network, recorded_info, save_network
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
 
 FORMAT_VERSION = 1
@@ -238,7 +238,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _present(bundle: Bundle, folder: Path) -> list[Kind]:
-    kinds = [kind for kind in KINDS if kind in bundle.networks]
+    kinds = [kind for kind in PARTS if kind in bundle.networks]
     _check_not_empty(kinds, folder)
     return kinds
 
@@ -289,7 +289,7 @@ def _parse(content: Any, path: Path) -> BundleConfig:
             raise BundleError(f"{path} has {name} = {value!r}: expected {kinds[0].__name__}; write the bundle again.")
         values[name] = value
     try:
-        networks = {kind: NetworkEntry(**content["networks"][kind]) for kind in KINDS if kind in content["networks"]}
+        networks = {kind: NetworkEntry(**content["networks"][kind]) for kind in PARTS if kind in content["networks"]}
         partners = {str(name): str(value) for name, value in content.get("partners", {}).items()}
     except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(
@@ -315,7 +315,7 @@ _SETTING_TYPES: dict[str, tuple[type, ...]] = {
 
 def _check_not_empty(kinds: list[Kind], source: Path) -> None:
     if not kinds:
-        raise BundleError(f"{source} lists no network: expected at least one of {', '.join(KINDS)}.")
+        raise BundleError(f"{source} lists no network: expected at least one of {', '.join(PARTS)}.")
 
 
 def _inside(folder: Path, file: str) -> Path:

@@ -21,8 +21,10 @@ from dp_ir.checkpoints.contract import NetworkInfo, info_from, info_of, own_info
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, write_safetensors
 from dp_ir.errors import CheckpointError
 
-Kind = Literal["restorer", "denoiser", "fusion"]
+Kind = Literal["restorer", "denoiser", "fusion", "bridge"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PARTS: tuple[Kind, ...] = ("restorer", "denoiser", "fusion")
+"""What a bundle is made of; a bridge is a method by itself."""
 
 _ENTRY = "dp_ir"
 

@@ -1,13 +1,15 @@
-"""LPIPS v0.1 (Zhang et al. 2018, arXiv 1801.03924) with the SqueezeNet 1.1 backbone, at full and at half scale.
+"""LPIPS v0.1 (Zhang et al. 2018, arXiv 1801.03924) with its three backbones, at full and at half scale.
 
 The computation and the linear heads come from torchmetrics; the backbone's weights come from a file of this machine or
-from torchvision's own download, never from a download hidden in a constructor. LPIPS with this backbone rewards noise:
-a claim made with it needs the control of `noise_control` beside it.
+from torchvision's own download, never from a download hidden in a constructor. LPIPS rewards noise, most of all with
+the SqueezeNet backbone: a claim made with it needs the control of `noise_control` beside it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
@@ -22,23 +24,56 @@ from dp_ir.evaluation.extras import optional_module
 from dp_ir.evaluation.metrics import check_pair
 
 Scale = Literal["full", "half"]
+Backbone = Literal["squeeze", "alex", "vgg"]
 
 _FEATURE = "LPIPS"
-# Names under which the backbone is looked for in a folder: the convolutions alone, and torchvision's own file.
-_BACKBONE_FILES = ("squeezenet1_1_features.pth", "squeezenet1_1-b8a52dc0.pth")
-_SMALLEST_SIDE = 17  # below, the third max-pooling of SqueezeNet has no input left
 _BATCH_PIXELS = 1 << 20
 
 
-class LPIPS:
-    """LPIPS-squeeze v0.1 between outputs and targets (B, 3, H, W) in [0, 1]: one value per image, lower is better.
+@dataclass(frozen=True)
+class _BackboneInfo:
+    """What is known of a backbone.
 
     Args:
-        network: the module of `load_lpips`; shared by the metrics of both scales.
+        title: its name in sentences.
+        model: its name in torchvision.
+        weights: its class of weights in torchvision.
+        files: names under which it is looked for in a folder: torchvision's own file, and the convolutions alone.
+        smallest_side: of an image; below, one of its max-poolings has no input left.
+    """
+
+    title: str
+    model: str
+    weights: str
+    files: tuple[str, str]
+    smallest_side: int
+
+
+_BACKBONES: dict[Backbone, _BackboneInfo] = {
+    "squeeze": _BackboneInfo(
+        "SqueezeNet 1.1",
+        "squeezenet1_1",
+        "SqueezeNet1_1_Weights",
+        ("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1_features.pth"),
+        17,
+    ),
+    "alex": _BackboneInfo(
+        "AlexNet", "alexnet", "AlexNet_Weights", ("alexnet-owt-7be5be79.pth", "alexnet_features.pth"), 31
+    ),
+    "vgg": _BackboneInfo("VGG16", "vgg16", "VGG16_Weights", ("vgg16-397923af.pth", "vgg16_features.pth"), 16),
+}
+
+
+class LPIPS:
+    """LPIPS v0.1 between outputs and targets (B, 3, H, W) in [0, 1]: one value per image, lower is better.
+
+    Args:
+        network: the module of `load_lpips`, which decides the backbone; shared by the metrics of both scales.
         scale: "full", or "half": both images are halved by an antialiased bicubic filter first, so that noise of the
             size of a pixel counts for less.
 
-    Values outside [0, 1] are clipped, before and after halving: a viewer would not show them either.
+    Values outside [0, 1] are clipped, before and after halving: a viewer would not show them either. With SqueezeNet
+    the name is "LPIPS", with the others "LPIPS-alex" and "LPIPS-vgg": their numbers are not comparable.
     """
 
     higher_is_better = False
@@ -48,15 +83,23 @@ class LPIPS:
         self.scale: Scale = scale
 
     @property
+    def backbone(self) -> Backbone:
+        """Which backbone the network has."""
+        backbone: Any = self.network.pnet_type
+        return backbone
+
+    @property
     def name(self) -> str:
         """Short name."""
-        return "LPIPS" if self.scale == "full" else "LPIPS 1/2"
+        base = "LPIPS" if self.backbone == "squeeze" else f"LPIPS-{self.backbone}"
+        return base if self.scale == "full" else f"{base} 1/2"
 
     @property
     def protocol(self) -> str:
         """How the number came about."""
         halved = "" if self.scale == "full" else ", both images halved by antialiased bicubic (MATLAB imresize 0.5)"
-        return f"{self.name}: LPIPS v0.1, SqueezeNet 1.1, RGB clipped to [0, 1]{halved}; mean over images"
+        title = _BACKBONES[self.backbone].title
+        return f"{self.name}: LPIPS v0.1, {title}, RGB clipped to [0, 1]{halved}; mean over images"
 
     @torch.inference_mode()
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -64,9 +107,10 @@ class LPIPS:
         check_pair(output, target)
         device = next(self.network.parameters()).device
         first, second = (self._view(image.detach().to(device, torch.float32)) for image in (output, target))
-        if min(first.shape[-2:]) < _SMALLEST_SIDE:
+        smallest = _BACKBONES[self.backbone].smallest_side
+        if min(first.shape[-2:]) < smallest:
             raise DataError(
-                f"LPIPS at {self.scale} scale needs at least {_SMALLEST_SIDE}x{_SMALLEST_SIDE} pixels, but is given "
+                f"{self.name} at {self.scale} scale needs at least {smallest}x{smallest} pixels, but is given "
                 f"{first.shape[-1]}x{first.shape[-2]}; use larger images."
             )
         chunk = max(1, _BATCH_PIXELS // (first.shape[-1] * first.shape[-2]))
@@ -81,23 +125,34 @@ class LPIPS:
         return image if self.scale == "full" else imresize(image, 0.5).clamp(0.0, 1.0)
 
 
-def load_lpips(weights: str | Path | None = None) -> nn.Module:
-    """The LPIPS-squeeze network in evaluation mode, float32, on the CPU.
+def load_lpips(weights: str | Path | None = None, backbone: Backbone = "squeeze") -> nn.Module:
+    """An LPIPS network in evaluation mode, float32, on the CPU.
 
     Args:
-        weights: file with the weights of SqueezeNet 1.1 (the convolutions alone, or torchvision's own file), or a
-            folder that holds one under its usual name. None: torchvision's cached copy, or its download.
+        weights: file with the backbone's weights (the convolutions alone, or torchvision's own file), or a folder that
+            holds one under its usual name. None: torchvision's cached copy, or its download.
+        backbone: "squeeze" (SqueezeNet 1.1, the smallest), "alex" (AlexNet, the one most papers report), or "vgg"
+            (VGG16).
 
     Raises:
         MissingExtraError: torchmetrics or torchvision is not installed.
-        DataError: no such file, or nothing on disk and no download possible.
-        CheckpointError: the file does not hold SqueezeNet 1.1.
+        DataError: no such backbone or file, or nothing on disk and no download possible.
+        CheckpointError: the file does not hold the backbone.
     """
-    build = network_class()
+    if backbone not in _BACKBONES:
+        raise DataError(f"LPIPS has no backbone {backbone!r}: known are {', '.join(_BACKBONES)}.")
+    build, info = network_class(), _BACKBONES[backbone]
     if weights is None:
-        return _evaluation_mode(build(net="squeeze", pnet_rand=True), _torchvision_backbone())
-    path = _backbone_file(Path(weights))
-    return _evaluation_mode(build(net="squeeze", pnet_rand=True), _convolutions(read_state_dict(path), str(path)))
+        convolutions = _torchvision_backbone(info)
+    else:
+        path = _backbone_file(Path(weights), info)
+        convolutions = _convolutions(read_state_dict(path), str(path), info)
+    return _evaluation_mode(build(net=backbone, pnet_rand=True), convolutions)
+
+
+def find_backbone(folder: Path, backbone: Backbone) -> Path | None:
+    """The file of a backbone in a folder, or None where the folder has none."""
+    return _find(folder, _BACKBONES[backbone])
 
 
 def network_class() -> Callable[..., Any]:
@@ -111,57 +166,62 @@ def network_class() -> Callable[..., Any]:
     return cls
 
 
-def _backbone_file(path: Path) -> Path:
+def _find(folder: Path, info: _BackboneInfo) -> Path | None:
+    return next((path for name in info.files if (path := folder / name).is_file()), None)
+
+
+def _backbone_file(path: Path, info: _BackboneInfo) -> Path:
     if path.is_dir():
-        for name in _BACKBONE_FILES:
-            if (path / name).is_file():
-                return path / name
+        found = _find(path, info)
+        if found is not None:
+            return found
         raise DataError(
-            f"The folder '{path}' holds no backbone for LPIPS ({' or '.join(_BACKBONE_FILES)}); name the file, or "
-            "leave the weights out so that torchvision downloads them."
+            f"The folder '{path}' holds no {info.title} backbone for LPIPS ({' or '.join(info.files)}); name the file, "
+            "or leave the weights out so that torchvision downloads them."
         )
     if not path.is_file():
         raise DataError(
-            f"There is no file '{path}' with the SqueezeNet 1.1 backbone of LPIPS; name an existing file, or leave the "
+            f"There is no file '{path}' with the {info.title} backbone of LPIPS; name an existing file, or leave the "
             "weights out so that torchvision downloads them."
         )
     return path
 
 
-def _torchvision_backbone() -> dict[str, Tensor]:
+def _torchvision_backbone(info: _BackboneInfo) -> dict[str, Tensor]:
     """State of the convolutions from torchvision's cache or download."""
     models = optional_module("torchvision.models", _FEATURE)
     try:
-        state: dict[str, Tensor] = models.SqueezeNet1_1_Weights.IMAGENET1K_V1.get_state_dict(
-            progress=False, check_hash=True, map_location="cpu"
+        state: dict[str, Tensor] = getattr(models, info.weights).IMAGENET1K_V1.get_state_dict(
+            progress=False, check_hash=True, map_location="cpu", weights_only=True
         )
     except (OSError, HTTPException, RuntimeError) as error:  # no way out, cut off on the way, wrong hash
         raise DataError(
-            f"The SqueezeNet 1.1 backbone of LPIPS is not on this machine, and torchvision cannot fetch it ({error}); "
-            "connect to the internet once, or give the file 'squeezenet1_1-b8a52dc0.pth' with --weights."
+            f"The {info.title} backbone of LPIPS is not on this machine, and torchvision cannot fetch it ({error}); "
+            f"connect to the internet once, or give the file '{info.files[0]}' with --weights."
         ) from error
-    return _convolutions(state, "torchvision")
+    return _convolutions(state, "torchvision", info)
 
 
-def _convolutions(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The convolutions' weights under the names of ``squeezenet1_1().features``, checked."""
+def _convolutions(state: dict[str, Tensor], source: str, info: _BackboneInfo) -> dict[str, Tensor]:
+    """The convolutions' weights under the names of torchvision's ``model().features``, checked."""
     if any(key.startswith("features.") for key in state):
         state = {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
     with torch.device("meta"):
-        expected = optional_module("torchvision.models", _FEATURE).squeezenet1_1().features.state_dict()
+        expected = getattr(optional_module("torchvision.models", _FEATURE), info.model)().features.state_dict()
     wrong = [key for key, value in expected.items() if key not in state or state[key].shape != value.shape]
     if wrong or len(state) != len(expected):
         raise CheckpointError(
-            f"The backbone from '{source}' is not SqueezeNet 1.1: it holds {len(state)} tensors, and {len(wrong)} of "
+            f"The backbone from '{source}' is not {info.title}: it holds {len(state)} tensors, and {len(wrong)} of "
             f"the {len(expected)} expected ones are missing or have another shape; give the file of torchvision's "
-            "squeezenet1_1."
+            f"{info.model}."
         )
     return state
 
 
 def _evaluation_mode(network: Any, convolutions: dict[str, Tensor]) -> nn.Module:
-    # torchmetrics cuts the features into slices but keeps each layer's own number as its name within its slice.
-    names = {key.split(".", 2)[2]: key for key in network.net.state_dict()}
+    # torchmetrics cuts the features into slices ("slices.2.5...." or "slice3.5....") but keeps each layer's own number
+    # as its name within its slice.
+    names = {re.sub(r"^(slices\.\d+|slice\d+)\.", "", key): key for key in network.net.state_dict()}
     network.net.load_state_dict({names[key]: value for key, value in convolutions.items()})
     module: nn.Module = network.eval().requires_grad_(False)
     return module

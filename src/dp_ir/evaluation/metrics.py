@@ -1,4 +1,4 @@
-"""PSNR and SSIM, each with its protocol: colour space, border and rounding decide most arguments about these numbers.
+"""PSNR, SSIM and MS-SSIM, each with its protocol: most arguments are about colour space, border and rounding.
 
 A metric is a small frozen object: called with outputs and targets ``(B, 3, H, W)`` in [0, 1] it gives one value per
 image, ``(B,)`` float64 on the CPU, and its `protocol` says in one line how the number came about.
@@ -6,18 +6,22 @@ image, ``(B,)`` float64 on the CPU, and its `protocol` says in one line how the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.extras import optional_module
 
 Channels = Literal["rgb", "y"]
 
-_SSIM_WINDOW = 11
+_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
+# Exponents of the five scales, the finest first (Wang, Simoncelli and Bovik 2003, section 3.2).
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # ITU-R BT.601 in studio range, for R, G, B in [0, 1] and Y in 16..235: the coefficients MATLAB documents for rgb2ycbcr.
 _Y_OFFSET = 16.0
 _Y_WEIGHTS = (65.481, 128.553, 24.966)
@@ -43,6 +47,29 @@ class Metric(Protocol):
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,)."""
+        ...
+
+
+class SetMetric(Protocol):
+    """What a comparison needs of a metric of whole sets of images, such as `distribution.SlicedWasserstein`."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the head of a column."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """One line that lets somebody else compute the same number."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of the metric."""
+        ...
+
+    def __call__(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
+        """Two sets of images, each (1, 3, H, W) in [0, 1] and of any size -> one number."""
         ...
 
 
@@ -139,7 +166,7 @@ class PSNR:
 
 @dataclass(frozen=True)
 class SSIM:
-    """Structural similarity (Wang et al. 2004) by torchmetrics: Gaussian window 11x11 of sigma 1.5, K = 0.01, 0.03.
+    """Structural similarity (Wang et al. 2004): Gaussian window 11x11 of sigma 1.5, K = 0.01, 0.03.
 
     Args:
         channels: "rgb" (mean over the channels' own SSIM) or "y" (`rgb_to_y`).
@@ -165,23 +192,87 @@ class SSIM:
         """How the number came about."""
         return (
             f"{self.name}: {_describe(self.channels, self.border, self.rounding)}; Gaussian window 11x11 of sigma 1.5, "
-            "K1 0.01, K2 0.03, data range 255, population covariance, windows inside the image (torchmetrics)"
+            "K1 0.01, K2 0.03, data range 255, population covariance, windows inside the image"
         )
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,); raises DataError, MissingExtraError."""
-        functional = optional_module("torchmetrics.functional.image", "SSIM")
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,); raises DataError."""
         first, second = _prepare(output, target, self.channels, self.border, self.rounding)
         if min(first.shape[-2:]) < _SSIM_WINDOW:
             raise DataError(
                 f"SSIM needs at least {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels inside the border, but the image has "
                 f"{first.shape[-1]}x{first.shape[-2]}; use larger images or a smaller border."
             )
-        # Its own mean counts windows over mirrored borders too, unlike the definition and other programs: the map is
-        # cropped to the windows that lie inside.
-        _, full = functional.structural_similarity_index_measure(
-            first, second, sigma=1.5, reduction="none", data_range=1.0, return_full_image=True
+        return _similarity(first, second)[0]
+
+
+@dataclass(frozen=True)
+class MSSSIM:
+    """Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003) over five scales, each half the one before.
+
+    Args:
+        channels: "rgb" (each scale's term is the mean over the channels) or "y" (`rgb_to_y`).
+        border: pixels left out on every side.
+        rounding: as for `PSNR`.
+
+    The product of the contrast-structure terms of four scales and of the SSIM of the coarsest, each to its exponent;
+    a negative term counts as 0. Windows and constants as for `SSIM`. Raises DataError for images smaller than the
+    window at the coarsest scale (176 pixels inside the border).
+    """
+
+    channels: Channels = "rgb"
+    border: int = 0
+    rounding: bool = False
+
+    higher_is_better = True
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return "MS-SSIM-Y" if self.channels == "y" else "MS-SSIM"
+
+    @property
+    def protocol(self) -> str:
+        """How the number came about."""
+        return (
+            f"{self.name}: {_describe(self.channels, self.border, self.rounding)}; five scales by 2x2 means, exponents "
+            f"{', '.join(map(str, _MS_SSIM_WEIGHTS))}, negative terms 0, else as SSIM (Gaussian window 11x11 of sigma "
+            "1.5, K1 0.01, K2 0.03, windows inside the image)"
         )
-        half = _SSIM_WINDOW // 2
-        inside: Tensor = full[..., half:-half, half:-half]
-        return inside.mean(dim=(1, 2, 3))
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,); raises DataError."""
+        first, second = _prepare(output, target, self.channels, self.border, self.rounding)
+        smallest = _SSIM_WINDOW * 2 ** (len(_MS_SSIM_WEIGHTS) - 1)
+        if min(first.shape[-2:]) < smallest:
+            raise DataError(
+                f"MS-SSIM needs at least {smallest}x{smallest} pixels inside the border, but the image has "
+                f"{first.shape[-1]}x{first.shape[-2]}; use larger images or SSIM."
+            )
+        product = torch.ones(len(first), dtype=torch.float64)
+        for weight in _MS_SSIM_WEIGHTS[:-1]:
+            _, contrast = _similarity(first, second)
+            product = product * contrast.clamp(min=0.0) ** weight
+            first, second = F.avg_pool2d(first, 2), F.avg_pool2d(second, 2)
+        return product * _similarity(first, second)[0].clamp(min=0.0) ** _MS_SSIM_WEIGHTS[-1]
+
+
+def _similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM and its contrast-structure term, both (B,): means over the windows inside the images and over channels."""
+    moments = _windowed(torch.stack([first, second, first * first, second * second, first * second]))
+    mean1, mean2, square1, square2, product = moments.unbind()
+    contrast = (2.0 * (product - mean1 * mean2) + _C2) / (square1 - mean1**2 + square2 - mean2**2 + _C2)
+    luminance = (2.0 * mean1 * mean2 + _C1) / (mean1**2 + mean2**2 + _C1)
+    return (luminance * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
+
+
+def _windowed(images: Tensor) -> Tensor:
+    """Means under the Gaussian window at every place where it lies inside: (..., H, W) -> (..., H - 10, W - 10)."""
+    offsets = torch.arange(_SSIM_WINDOW, dtype=torch.float64) - _SSIM_WINDOW // 2
+    window = torch.exp(-0.5 * (offsets / _SSIM_SIGMA) ** 2)
+    for axis in (-2, -1):
+        # Shifted sums: a convolution in float64 takes many times as long.
+        length = images.shape[axis] - _SSIM_WINDOW + 1
+        shifted = (weight * images.narrow(axis, i, length) for i, weight in enumerate((window / window.sum()).tolist()))
+        images = sum(shifted, torch.zeros((), dtype=images.dtype))
+    return images

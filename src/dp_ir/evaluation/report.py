@@ -7,6 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +16,15 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from dp_ir.evaluation.comparison import Scores
 from dp_ir.restoration.precision import processor_name
 
 Cell = str | int | float | None
+
+_TERMINAL = {1: "bold", 2: "underline"}
+_MARKDOWN = {1: "**", 2: "_"}  # it knows no underline
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,19 @@ class Bar:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns."""
+    """Rows under named columns.
+
+    Args:
+        title: what stands above it.
+        columns: heads.
+        rows: cells, as many as there are columns.
+        ranks: 1 for the best cells of a column and 2 for the second, by (row, column); empty where nothing is ranked.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    ranks: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,9 +120,11 @@ class Report:
             shown = RichTable(title=table.title, title_justify="left")
             for index, column in enumerate(table.columns):
                 shown.add_column(escape(column), justify="left" if index == 0 else "right")
-            for row in table.rows:
+            for number, row in enumerate(table.rows):
                 style = {"NO": "red", "yes": "green"}.get(str(row[-1]), "")
-                shown.add_row(*(escape(format_cell(cell)) for cell in row), style=style)
+                styles = [_TERMINAL.get(table.ranks.get((number, column), 0), "") for column in range(len(row))]
+                cells = [Text(format_cell(cell), style=look) for cell, look in zip(row, styles, strict=True)]
+                shown.add_row(*cells, style=style)
             console.print(shown)
         for protocol in self.protocols:
             console.print(escape(f"- {protocol}"), style="dim")
@@ -121,10 +136,13 @@ class Report:
         for table in self._all_tables():
             lines = [f"| {' | '.join(_markdown(column) for column in table.columns)} |"]
             lines.append("|" + "|".join([" --- ", *[" ---: " for _ in table.columns[1:]]]) + "|")
-            lines += [f"| {' | '.join(_markdown(format_cell(cell)) for cell in row)} |" for row in table.rows]
+            for number, row in enumerate(table.rows):
+                marks = [_MARKDOWN.get(table.ranks.get((number, column), 0), "") for column in range(len(row))]
+                cells = [f"{mark}{_markdown(format_cell(cell))}{mark}" for cell, mark in zip(row, marks, strict=True)]
+                lines.append(f"| {' | '.join(cells)} |")
             parts += [f"## {table.title}", "\n".join(lines)]
         if self.protocols:
-            parts += ["## Protocols", "\n".join(f"- {protocol}" for protocol in self.protocols)]
+            parts += ["## Protocols", "\n".join(f"- {_plain(protocol)}" for protocol in self.protocols)]
         return "\n\n".join(parts) + "\n"
 
     def to_json(self) -> str:
@@ -135,7 +153,7 @@ class Report:
             "machine": dict(self.machine),
             "passed": self.passed,
             "bars": [{**vars(bar), "passed": bar.passed} for bar in self.bars],
-            "tables": [vars(table) for table in self.tables],
+            "tables": [{"title": table.title, "columns": table.columns, "rows": table.rows} for table in self.tables],
             "protocols": self.protocols,
             "data": self.data,
         }
@@ -147,10 +165,7 @@ class Report:
         page.parent.mkdir(parents=True, exist_ok=True)
         written = []
         for target, text in ((page, self.to_markdown()), (page.with_suffix(".json"), self.to_json())):
-            beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(target)
-            written.append(target)
+            written.append(write_whole(target, text))
         return written
 
     def _all_tables(self) -> list[Table]:
@@ -189,6 +204,18 @@ def format_cell(cell: Cell) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all, as UTF-8 with the given line ends; its path."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="")
+        beside.replace(path)
+    finally:  # after success there is nothing left by that name
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+    return path
+
+
 def _sign(relation: str) -> str:
     return "≥" if relation == ">=" else "≤"
 
@@ -198,7 +225,12 @@ def _with_unit(number: float, bar: Bar) -> str:
 
 
 def _markdown(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """One line in which Markdown sees no HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _finite(value: Any) -> Any:

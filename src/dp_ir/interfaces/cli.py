@@ -18,6 +18,9 @@ import typer
 from typer.core import TyperGroup
 
 from dp_ir.errors import DPIRError
+from dp_ir.interfaces.ablation import ablate
+from dp_ir.interfaces.cost import cost
+from dp_ir.interfaces.laboratory import evaluate
 
 
 class SamplerName(str, Enum):
@@ -59,9 +62,15 @@ class KindName(str, Enum):
     DENOISER = "denoiser"
     RESTORER = "restorer"
     FUSION = "fusion"
+    BRIDGE = "bridge"
 
 
-_RECIPES = {KindName.DENOISER: "denoiser", KindName.RESTORER: "restorer-sr4", KindName.FUSION: "fusion-sr4"}
+_RECIPES = {
+    KindName.DENOISER: "denoiser",
+    KindName.RESTORER: "restorer-sr4",
+    KindName.FUSION: "fusion-sr4",
+    KindName.BRIDGE: "pmrf-sr4",
+}
 
 _SOURCE = "a weight file of any known network, a bundle, or a hub id."
 _STATED = (
@@ -206,8 +215,8 @@ def restore(
 ) -> None:
     """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
     from dp_ir.interfaces.progress import restore_with_progress
-    from dp_ir.interfaces.sources import restoration_of
     from dp_ir.restoration.batch import Status, plan_batch
+    from dp_ir.restoration.sources import restoration_of
 
     plan = plan_batch(inputs, output, format=format.value if format else None, samples=samples, overwrite=overwrite)
     load = partial(
@@ -314,7 +323,7 @@ def train(
     ] = None,
     restorer: Annotated[
         str | None,
-        typer.Option("--restorer", metavar="SOURCE", help=f"Of a fusion, the frozen restorer: {_SOURCE}"),
+        typer.Option("--restorer", metavar="SOURCE", help=f"Of a fusion or a bridge, the frozen restorer: {_SOURCE}"),
     ] = None,
     denoiser: Annotated[
         str | None, typer.Option("--denoiser", metavar="SOURCE", help="Of a fusion, the frozen denoiser: likewise.")
@@ -337,6 +346,11 @@ def train(
     weights = train_with_progress(kind.value, recipe or _RECIPES[kind], settings, out, lpips=lpips)
     if os.environ.get("RANK", "0") == "0":  # with several processes, one of them speaks
         typer.echo(f"Trained {weights}")
+
+
+app.command()(evaluate)
+app.command()(ablate)
+app.command()(cost)
 
 
 def main() -> None:

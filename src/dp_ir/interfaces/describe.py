@@ -14,7 +14,7 @@ from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.loading import read_network
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
-from dp_ir.checkpoints.network_file import KINDS, NetworkRecord
+from dp_ir.checkpoints.network_file import PARTS, NetworkRecord
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
@@ -57,7 +57,7 @@ def _bundle(folder: Path) -> dict[str, Any]:
         "licence": licence,
         "sampling": {**settings, "sigma_at_tau": float(schedule.sigma(bundle.settings.tau))},
         "networks": {kind: _network(module, bundle.records[kind]) for kind, module in bundle.networks.items()},
-        "lacks": [kind for kind in KINDS if kind not in bundle.networks],
+        "lacks": [kind for kind in PARTS if kind not in bundle.networks],
         "partners": bundle.partners,
         "quality": quality,
     }
@@ -154,6 +154,7 @@ _BESIDE_THE_POINT = {
     "restorer": ("sigma_range", "sigma_input"),
     "denoiser": ("scale",),
     "fusion": ("scale", "sigma_input"),
+    "bridge": ("scale", "sigma_range", "sigma_input"),
 }
 
 _LABELS = {

@@ -34,7 +34,7 @@ def restore_with_progress(
         return
     restoration = load()
     done = 0
-    with _bar(TextColumn("{task.description}"), TextColumn("{task.fields[count]}")) as progress:
+    with bar_of(TextColumn("{task.description}"), TextColumn("{task.fields[count]}")) as progress:
         task = progress.add_task("", total=len(plan.jobs), count="")
 
         def restore(job: Job) -> Any:
@@ -64,7 +64,9 @@ def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path,
     metrics: dict[str, Any] = {"psnr": PSNR()}
     if lpips is not None:
         metrics["lpips"] = LPIPS(load_lpips(lpips))
-    with _bar(TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")) as progress:
+    with bar_of(
+        TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
+    ) as progress:
         task = progress.add_task("", total=None, loss="", visible=False)
 
         def follow(step: Step) -> None:
@@ -78,7 +80,8 @@ def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path,
         return train(kind, recipe, overrides, out, metrics=metrics, watch=follow)
 
 
-def _bar(*texts: Any) -> Progress:
+def bar_of(*texts: Any) -> Progress:
+    """A bar on standard error with these columns before it; nothing where no one looks."""
     console = Console(stderr=True)
     return Progress(
         *texts,

@@ -1,61 +1,13 @@
-"""Networks that are named on the command line, for `restore` and for `train fusion`."""
+"""Networks that are named on the command line of `dp-ir train`."""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.checkpoints.stated import parse_stated_by_kind
 from dp_ir.errors import RecipeError
-from dp_ir.restoration.partners import UnseenPartnersWarning
-from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import Precision
-
-_LOADERS = {"restorer": load_restorer, "denoiser": load_denoiser}
-
-
-def restoration_of(
-    bundle: str,
-    sources: Mapping[str, str | None],
-    stated: Sequence[str],
-    *,
-    device: str,
-    precision: Precision,
-    settings: Mapping[str, Any],
-) -> Restoration:
-    """A bundle with some of its networks replaced.
-
-    Args:
-        bundle: name, folder or hub id.
-        sources: what to use instead of its "restorer", "denoiser" and "fusion"; None for the bundle's own.
-        stated: "KIND.KEY=VALUE" texts, see `parse_stated_by_kind`; they may be about the bundle's own networks.
-        device: where the networks run.
-        precision: of the networks.
-        settings: fields of `BundleSettings` that replace the bundle's; None for the bundle's own.
-
-    Raises:
-        DPIRError: a network cannot be loaded, or cannot run with these settings.
-    """
-    facts = parse_stated_by_kind(stated, _LOADERS)
-    networks: dict[str, Any] = {kind: source for kind, source in sources.items() if source is not None}
-    for kind, load in _LOADERS.items():
-        if kind in networks or kind in facts:
-            networks[kind] = load(networks.get(kind, bundle), **facts.get(kind, {}))
-    changes = {name: value for name, value in settings.items() if value is not None}
-    with warnings.catch_warnings():
-        if changes.get("tau") == 0:  # the fusion will not run, so whom it was trained with does not matter
-            warnings.simplefilter("ignore", UnseenPartnersWarning)
-        restoration = Restoration.from_pretrained(bundle, **networks, device=device, precision=precision, **changes)
-    if restoration.settings.tau == 0 and "tau" not in changes and {"denoiser", "fusion"} & set(networks):
-        warnings.warn(
-            f"The bundle {bundle} gives the restorer's own result (its tau is 0), so that no denoiser or fusion is "
-            "used: choose a step where the diffusion starts, such as --tau 400.",
-            stacklevel=2,
-        )
-    return restoration
+from dp_ir.restoration.sources import LOADERS
 
 
 def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, stated: Sequence[str]) -> list[str]:
@@ -74,12 +26,12 @@ def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, sta
         RecipeError: something is named though no fusion is trained.
         NetworkContractError: a text states nothing that is known of networks.
     """
-    if kind != "fusion" and (restorer or denoiser or stated):
+    if (kind not in ("fusion", "bridge") and (restorer or stated)) or (kind != "fusion" and denoiser):
         raise RecipeError(
-            f"A {kind} is trained without other networks: --restorer, --denoiser and --set are for "
-            "`dp-ir train fusion` only."
+            f"A {kind} is not trained with these networks: --restorer and --set are for `dp-ir train fusion` and "
+            "`dp-ir train bridge`, --denoiser is for `dp-ir train fusion`."
         )
     named = {"restorer": restorer, "denoiser": denoiser}
     overrides = [f"partners.{name}={json.dumps(source)}" for name, source in named.items() if source is not None]
-    facts = parse_stated_by_kind(stated, _LOADERS)
+    facts = parse_stated_by_kind(stated, LOADERS)
     return [*overrides, *(f"partners.{name}_info={json.dumps(values)}" for name, values in facts.items())]

@@ -253,6 +253,7 @@ class Restoration:
         spacing: Spacing | None = None,
         sigma_min: float | None = None,
         num_samples: int = 1,
+        start: Tensor | None = None,
         callback: Callback | None = None,
     ) -> RestorationResult:
         """Restore an image, or a batch of images of one size given as a tensor.
@@ -269,6 +270,8 @@ class Restoration:
             spacing: how the steps are spread, see `NoiseSchedule.sigma_grid`.
             sigma_min: last noise level before 0, in [0, 1] units.
             num_samples: how many samples to draw; the first is the one that num_samples = 1 gives.
+            start: what the jump takes to tau instead of the restorer's estimate: a tensor (B, 3, H, W) in [0, 1] units,
+                of the size of the result. The fusion sees the restorer's estimate all the same.
             callback: called after every step with a `StepInfo`; an exception it raises ends the restoration.
 
         Raises:
@@ -276,6 +279,7 @@ class Restoration:
             SigmaRangeError: tau or sigma_min lies outside what the denoiser was trained for.
             ScheduleError: tau, steps, sampler, eta, spacing or sigma_min is not valid.
             NetworkContractError: a network returned another shape, NaN or infinity.
+            DPIRError: `start` has another size than the result.
         """
         if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
             raise DPIRError(f"num_samples is {num_samples!r}: expected a whole number of at least 1.")
@@ -285,8 +289,11 @@ class Restoration:
         counter = CallCounter()
         with torch.inference_mode(), self._evaluation_mode():
             restored = self._restore(observation.tensor.to(self.device), counter)
+            first = restored if start is None else _checked_start(start.to(restored), restored)
             drawn = [
-                self._sample(restored, [sample_seed(own, index) for own in seeds], chain, counter, callback).clamp(0, 1)
+                self._sample(
+                    restored, first, [sample_seed(own, index) for own in seeds], chain, counter, callback
+                ).clamp(0, 1)
                 for index in range(num_samples)
             ]
         # Copies made here are ordinary tensors, those made in inference mode could not enter autograd.
@@ -306,7 +313,13 @@ class Restoration:
         return counter.wrap("restorer", self._networks["restorer"])(observation)
 
     def _sample(
-        self, restored: Tensor, seeds: Sequence[int], chain: _Chain, counter: CallCounter, callback: Callback | None
+        self,
+        restored: Tensor,
+        start: Tensor,
+        seeds: Sequence[int],
+        chain: _Chain,
+        counter: CallCounter,
+        callback: Callback | None,
     ) -> Tensor:
         """One sample per image from E[x0 | y], not clamped."""
         tau, sigmas, sampler, eta = chain
@@ -320,7 +333,7 @@ class Restoration:
 
         own = generators(seeds)
         jump_eta = eta if eta is not None else float(sampler is SAMPLERS["ddpm"])
-        noisy = jump(self.schedule, restored, tau, own, eta=jump_eta)
+        noisy = jump(self.schedule, start, tau, own, eta=jump_eta)
         return sampler(estimate, noisy, sigmas, generators=own, eta=eta, callback=callback)
 
     def _chain(
@@ -388,6 +401,14 @@ class Restoration:
         finally:
             for module in training:
                 module.training = True
+
+
+def _checked_start(start: Tensor, restored: Tensor) -> Tensor:
+    if start.shape != restored.shape:
+        raise DPIRError(
+            f"The start has shape {tuple(start.shape)}, but the result has {tuple(restored.shape)}: the two must agree."
+        )
+    return start
 
 
 def _changed(settings: BundleSettings, changes: Mapping[str, Any]) -> BundleSettings:

@@ -59,11 +59,12 @@ class Patches(Dataset[dict[str, Tensor]]):
         patch: side of the clean patch in pixels.
         align: patches start at multiples of this many pixels (the task's scale).
         companions: further stores cut at the same place.
-        noise: distribution of noise levels; None for training that adds no noise.
+        noise: distribution of noise levels; None for training without them.
+        bridge: whether to draw a time t and unit noise for it instead.
         seed: of the whole run.
 
-    A sample holds `clean` (3, patch, patch), one entry per companion, and with `noise` also `eps` (3, patch, patch) of
-    unit variance and `sigma` ().
+    A sample holds `clean` (3, patch, patch), one entry per companion, with `noise` or `bridge` also `eps` (3, patch,
+    patch) of unit variance, and `sigma` () or `t` (), which is uniform in (0, 1].
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Patches(Dataset[dict[str, Tensor]]):
         align: int,
         companions: Sequence[Companion] = (),
         noise: NoiseRecipe | None = None,
+        bridge: bool = False,
         seed: int = 0,
     ) -> None:
         large = [i for i in numbers if min(store.images[i].height, store.images[i].width) >= patch + align]
@@ -83,7 +85,7 @@ class Patches(Dataset[dict[str, Tensor]]):
                 f"No image is as large as a patch of {patch} pixels; use larger images or a smaller data.patch."
             )
         self._store, self._numbers, self._patch, self._align = store, large, patch, align
-        self._companions, self._noise, self._seed = companions, noise, seed
+        self._companions, self._noise, self._bridge, self._seed = companions, noise, bridge, seed
         weights = np.sqrt([store.images[i].height * store.images[i].width for i in large])
         self._cumulative = np.cumsum(weights) / weights.sum()
 
@@ -107,6 +109,9 @@ class Patches(Dataset[dict[str, Tensor]]):
         if self._noise is not None:
             level = np.exp(np.log(self._noise.median) + self._noise.log_std * rng.standard_normal())
             result["sigma"] = torch.tensor(np.clip(level, self._noise.low, self._noise.high), dtype=torch.float32)
+        if self._bridge:
+            result["t"] = torch.tensor(1 - rng.random(), dtype=torch.float32)
+        if self._noise is not None or self._bridge:
             result["eps"] = torch.from_numpy(rng.standard_normal((3, side, side), dtype=np.float32))
         return result
 

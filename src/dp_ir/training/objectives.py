@@ -122,6 +122,48 @@ class FusionObjective:
         return _means(figures)
 
 
+@dataclass(frozen=True)
+class BridgeObjective:
+    """Mean squared error of E[x0 | x_t] on the bridge from the clean image to a noisy start (see `diffusion.bridge`).
+
+    Args:
+        noise: standard deviation of the white noise on the start.
+        spread: standard deviation of x0 - x1, which only scales the loss.
+        velocity: weight the error by 1 / t^2, which makes it that of the velocity (x1 - x0), as PMRF does; without it
+            the error of the clean image counts, as for InDI.
+        times: values of t that validation looks at.
+    """
+
+    noise: float
+    spread: float
+    velocity: bool
+    times: tuple[float, ...] = (0.25, 0.5, 1.0)
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean over the batch of the weighted squared error, in units of spread^2."""
+        clean, t = batch["clean"], batch["t"]
+        mixed = self._mixed(clean, batch["restored"], batch["eps"], t)
+        error = (model(mixed, t) - clean).square().mean(dim=(1, 2, 3)) / self.spread**2
+        return (error / t**2 if self.velocity else error).mean()
+
+    def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
+        """Every metric of the estimate at several times, on noise that is the same each time."""
+        figures: dict[str, list[Tensor]] = {}
+        for number, crop in enumerate(crops):
+            clean = crop["clean"]
+            eps, _ = _noisy(torch.zeros_like(clean), 1.0, number)
+            for time in self.times:
+                t = clean.new_full((len(clean),), time)
+                estimate = model(self._mixed(clean, crop["restored"], eps, t), t).float()
+                for name, metric in metrics.items():
+                    figures.setdefault(f"{name}_t{time:g}", []).append(metric(estimate, clean))
+        return _means(figures)
+
+    def _mixed(self, clean: Tensor, start: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        share = t[:, None, None, None]
+        return (1 - share) * clean + share * (start + self.noise * eps)
+
+
 def _weighted_error(estimate: Tensor, clean: Tensor, sigma: Tensor, prior: float) -> Tensor:
     weight = (sigma**2 + prior**2) / (sigma * prior) ** 2
     return ((estimate - clean).square().mean(dim=(1, 2, 3)) * weight).mean()

@@ -52,12 +52,19 @@ class NoiseRecipe:
 
 @dataclass
 class PartnerRecipe:
-    """The frozen networks around a fusion network: whatever `load_restorer` and `load_denoiser` load."""
+    """The frozen networks around a fusion, or before a bridge: whatever `load_restorer` and `load_denoiser` load."""
 
     restorer: str | None = None
     denoiser: str | None = None
     restorer_info: dict[str, Any] = field(default_factory=dict)  # fields of NetworkInfo that are not as inferred
     denoiser_info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class BridgeRecipe:
+    """What a bridge is trained for; where it starts belongs to the network (see `networks.UNetBridge`)."""
+
+    velocity: bool = True  # count the error of the velocity (PMRF), not of the clean image (InDI)
 
 
 @dataclass
@@ -87,11 +94,12 @@ class LogRecipe:
 class Recipe:
     """Everything that defines a training run."""
 
-    kind: str = "???"  # denoiser, restorer or fusion
+    kind: str = "???"  # denoiser, restorer, fusion or bridge
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     noise: NoiseRecipe = field(default_factory=NoiseRecipe)
     partners: PartnerRecipe = field(default_factory=PartnerRecipe)
+    bridge: BridgeRecipe = field(default_factory=BridgeRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
     precision: str = "bfloat16"  # of the networks' arithmetic: float32, bfloat16 or float16; weights stay float32
@@ -183,3 +191,6 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError(
             "A fusion network is trained for two frozen networks: set partners.restorer and partners.denoiser."
         )
+    starts_restored = recipe.network.config.get("start", "restored") == "restored"
+    if recipe.kind == "bridge" and starts_restored and not recipe.partners.restorer:
+        raise RecipeError("A bridge that starts from a restorer's output needs the restorer: set partners.restorer.")

@@ -15,15 +15,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
-from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.contract import Restorer, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
+from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, MissingExtraError, RecipeError
+from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.partners import partners_of
 from dp_ir.tasks import Task, get_task
 from dp_ir.training.data import Companion, Patches, StepBatches, split, validation_crops
 from dp_ir.training.objectives import (
     BORDER,
+    BridgeObjective,
     DenoiserObjective,
     FusionObjective,
     Metrics,
@@ -47,7 +50,7 @@ def train(
     """Train one network as a recipe says; continues a run that was interrupted.
 
     Args:
-        kind: "denoiser", "restorer" or "fusion"; must be the recipe's.
+        kind: "denoiser", "restorer", "fusion" or "bridge"; must be the recipe's.
         recipe: the name of a shipped recipe, or a YAML file.
         overrides: `section.key=value` strings.
         out: folder of the run.
@@ -74,7 +77,7 @@ def train(
     torch.manual_seed(settings.seed)
     network = _network(settings)
     with processes.main_process_first():
-        images = _Images(settings, processes.device)
+        images = _Images(settings, network, processes.device)
     trainer = Trainer(
         network,
         settings,
@@ -95,6 +98,10 @@ def _network(settings: Recipe) -> nn.Module:
     if settings.kind == "denoiser" and settings.network.architecture == "unet-denoiser":
         config.setdefault("sigma_range", [settings.noise.low, settings.noise.high])
     network = build(settings.network.architecture, config)
+    if settings.kind == "bridge" and not isinstance(network, UNetBridge):
+        raise RecipeError(
+            f"The recipe trains a bridge with the architecture {settings.network.architecture}: expected unet-bridge."
+        )
     if settings.network.init is not None:
         start, record = load_network(settings.network.init)
         if start.config != network.config:
@@ -117,13 +124,15 @@ def _export(
     info = info_of(network)
     if kind == "fusion":
         info = replace(info, sigma_range=(settings.noise.low, settings.noise.high))
+    if kind == "bridge":
+        info = replace(info, scale=get_task(settings.data.task).scale)
     save_network(path, network, kind=kind, card={**card, "training": training, "licence": "Apache-2.0"}, info=info)
 
 
 class _Images:
     """The images of one run: what is trained on, what is held out, and everything that is cut along with them."""
 
-    def __init__(self, settings: Recipe, device: torch.device) -> None:
+    def __init__(self, settings: Recipe, network: nn.Module, device: torch.device) -> None:
         data = settings.data
         cache = Path(data.cache) if data.cache else default_cache()
         self._settings, self._task, self._device = settings, get_task(data.task), device
@@ -147,6 +156,8 @@ class _Images:
             self._companions.append(Companion("observation", observations, self._task.scale))
         if settings.kind == "fusion":
             self._add_partners(cache)
+        if settings.kind == "bridge":
+            self._add_start(network, cache)
 
     def objective(self, network: nn.Module) -> Objective:
         """What this kind of network is trained for."""
@@ -154,6 +165,8 @@ class _Images:
             self._objective: Objective = DenoiserObjective(getattr(network, "sigma_data", DenoiserObjective.sigma_data))
         elif self._settings.kind == "restorer":
             self._objective = RestorerObjective(self._task.degrade, self._task.scale)
+        elif isinstance(network, UNetBridge):
+            self._objective = BridgeObjective(network.noise, network.spread, self._settings.bridge.velocity)
         else:
             assert self._denoiser is not None
             self._objective = FusionObjective(self._denoiser, getattr(network, "spread", FusionObjective.spread))
@@ -168,7 +181,8 @@ class _Images:
             patch=settings.data.patch + 2 * self._border,
             align=self._align,
             companions=self._companions,
-            noise=None if settings.kind == "restorer" else settings.noise,
+            noise=settings.noise if settings.kind in ("denoiser", "fusion") else None,
+            bridge=settings.kind == "bridge",
             seed=settings.seed,
         )
         sampler = StepBatches(first, settings.optim.steps, settings.optim.batch, process, processes)
@@ -208,15 +222,28 @@ class _Images:
         denoiser = load_denoiser(partners.denoiser, **partners.denoiser_info).requires_grad_(False)
         _check_noise(self._settings.noise, denoiser)
         self._denoiser = GuardedNetwork("denoiser", denoiser, device=self._device)
-        restored = _restored_store(
-            self._store,
-            self._companions,
-            GuardedNetwork("restorer", restorer, device=self._device, bfloat16=True),
-            self._task,
-            cache,
-        )
-        self._companions = [Companion("restored", restored, 1)]
+        self._restore_all(restorer, cache)
         self.card["partners"] = partners_of({"restorer": _record(restorer), "denoiser": _record(denoiser)})
+
+    def _add_start(self, network: nn.Module, cache: Path) -> None:
+        """The start of a bridge, for every image."""
+        assert isinstance(network, UNetBridge)
+        if network.start == "observation":
+            scale = self._task.scale
+            self._add_restored(lambda observation: imresize(observation, scale), f"bicubic-x{scale}", cache)
+            return
+        assert self._settings.partners.restorer is not None
+        restorer = load_restorer(self._settings.partners.restorer, **self._settings.partners.restorer_info)
+        self._restore_all(restorer.requires_grad_(False), cache)
+        self.card["partners"] = partners_of({"restorer": _record(restorer)})
+
+    def _restore_all(self, restorer: GuardedNetwork, cache: Path) -> None:
+        guarded = GuardedNetwork("restorer", restorer, device=self._device, bfloat16=True)
+        self._add_restored(guarded, _key(restorer), cache)
+
+    def _add_restored(self, restorer: Restorer, key: str, cache: Path) -> None:
+        restored = _restored_store(self._store, self._companions, restorer, key, self._device, self._task, cache)
+        self._companions = [Companion("restored", restored, 1)]
 
 
 def _record(network: GuardedNetwork) -> NetworkRecord:
@@ -259,19 +286,24 @@ def _check_pairs(clean: ImageStore, observations: ImageStore, scale: int) -> Non
 def _restored_store(
     clean: ImageStore,
     companions: Sequence[Companion],
-    restorer: GuardedNetwork,
+    restorer: Restorer,
+    key: str,
+    device: torch.device,
     task: Task,
     cache: Path,
 ) -> ImageStore:
-    """The restorer's output for every image, computed once: it does not depend on the diffusion step."""
+    """The restorer's output for every image, computed once: it does not depend on the diffusion step.
+
+    `key` names the restorer and everything that decides its output.
+    """
     origin = companions[0].store if companions else clean
-    path = cache / f"restored-{_key(restorer)}-{origin.key}.raw"
+    path = cache / f"restored-{key}-{origin.key}.raw"
     if path.with_suffix(".json").is_file():
         return ImageStore(path)
     with StoreWriter(path, "float16") as writer, torch.inference_mode():
         for number, image in enumerate(clean.images):
             place = origin.images[number]
-            source = torch.from_numpy(origin.crop(number, 0, 0, place.height, place.width))[None].to(restorer.device)
+            source = torch.from_numpy(origin.crop(number, 0, 0, place.height, place.width))[None].to(device)
             restored = restorer(source if companions else task.degrade(task.crop(source)))
             restored = restored[..., : image.height, : image.width]
             # Observations leave out the last rows and columns where the image is no multiple of the scale.

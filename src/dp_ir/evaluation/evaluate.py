@@ -1,0 +1,329 @@
+"""Running methods on data sets and judging what they make: everything stored, nothing done twice.
+
+Every output is stored as an 8-bit PNG and judged from that file, so a method that is run here and a folder of images
+that another program made are judged alike. Image i of a data set has the seed ``seed + i``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dp_ir.errors import DataError
+from dp_ir.evaluation.cost import FLOPS_PROTOCOL
+from dp_ir.evaluation.dataset import load_rgb
+from dp_ir.evaluation.described import Described, check_names, describe, tuning_metric
+from dp_ir.evaluation.image_records import (
+    ImageRecord,
+    fingerprint,
+    shown_observation,
+    store_image,
+    tensor_digest,
+    write_json,
+)
+from dp_ir.evaluation.method import Method
+from dp_ir.evaluation.metric_names import metric_info
+from dp_ir.evaluation.metrics import Metric, SetMetric
+from dp_ir.evaluation.noise_method import NoisyImages, tune, tuning_note
+from dp_ir.evaluation.report import machine
+from dp_ir.evaluation.results import Record, Results, SetRecord
+from dp_ir.evaluation.stored import OBSERVATION, TARGET, stored_image
+from dp_ir.evaluation.workshop import Job, Workshop, do_all
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a comparison is.
+
+    Args:
+        done: images of methods that are done, those kept from earlier runs among them.
+        total: images of methods that there will be.
+        doing: what was just done, for people.
+    """
+
+    done: int
+    total: int
+    doing: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One image of a data set: places, name, and hashes of what is in it."""
+
+    dataset: int
+    image: int
+    name: str
+    observation: str
+    target: str
+
+
+class _Images(Sequence[Tensor]):
+    """Images that are read when they are asked for."""
+
+    def __init__(self, places: Sequence[Any], read: Callable[[Any], Tensor]) -> None:
+        self._places, self._read = places, read
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # slices would read all
+        return self._read(self._places[index])
+
+
+def evaluate(
+    methods: Sequence[str | Method],
+    datasets: Sequence[Any],
+    *,
+    out: Path,
+    metrics: Sequence[Metric],
+    set_metrics: Sequence[SetMetric] = (),
+    seed: int = 0,
+    limit: int | None = None,
+    processes: int = 1,
+    command: str = "",
+    watch: Callable[[Progress], None] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Results:
+    """Compare methods.
+
+    What an earlier run left in `out` is kept as far as it fits: an image while method, data and seed are the same, its
+    values while the metrics' protocols are. So a run that was ended at any moment goes on, and a further method or
+    metric costs no more than itself. What failed is tried again.
+
+    Args:
+        methods: texts as `parse_method` reads them, or methods, with distinct names.
+        datasets: as `layouts.open_datasets` gives them, with distinct names: sequences of pairs with a `name`.
+        out: folder for images and records, see `stored.stored_image`.
+        metrics: of single images. The one that a noise control is tuned for must be among them.
+        set_metrics: of whole sets, computed over the images that all methods have (but for those that have none).
+        seed: of the first image of each data set.
+        limit: take only so many images of each data set.
+        processes: how many work side by side, sharing the processor's threads.
+        command: as a reader would type it, for the results.
+        watch: told of every step.
+        device: where methods given as texts run.
+        precision: of their networks.
+
+    Raises:
+        DataError: two methods or data sets of one name, no images, or an image that cannot be read.
+        DPIRError: a method cannot be loaded, `out` cannot be written, or a worker process was ended from outside. A
+            method that fails on an image ends nothing: its record holds the sentence.
+        MissingExtraError: a metric needs a package that is not installed.
+    """
+    tell = watch or (lambda progress: None)
+    described = describe(methods, metrics, device, precision)
+    check_names([dataset.name for dataset in datasets], "data sets", "name their folders differently")
+    items = _prepare(datasets, out, limit, tell)
+    ordinary = [entry for entry in described if not entry.tuned_on]
+    bases = {entry.base: entry.given for entry in described if entry.tuned_on}
+    identities = {entry.name: entry.identity for entry in described} | {
+        entry.base: entry.identity for entry in described if entry.tuned_on
+    }
+    runs = {entry.name: entry.given for entry in ordinary}
+    runs |= {name: given for name, given in bases.items() if name not in runs}
+    workshop = Workshop(out, runs, datasets, metrics, device, precision)
+    total = len(items) * (len(runs) + len(described) - len(ordinary))
+    run = _Run(workshop, processes, seed, total, tell)
+    run.do([run.job(name, item, identities[name]) for name in runs for item in items])
+    for entry in described:
+        if entry.tuned_on:
+            _add_noise(run, entry, items)
+    records = [_record(run, entry, item) for entry in described for item in items]
+    sets = _judge_sets(run, records, items, set_metrics)
+    notes = [entry.protocol for entry in described if entry.protocol] + run.notes
+    if any(entry.info.flops_base is not None for entry in described):
+        notes.append(FLOPS_PROTOCOL)
+    return Results(
+        command=command,
+        methods=[entry.info for entry in described],
+        datasets=[dataset.name for dataset in datasets],
+        metrics=[*map(metric_info, metrics), *(replace(metric_info(metric), of_sets=True) for metric in set_metrics)],
+        records=records,
+        sets=sets,
+        notes=list(dict.fromkeys(notes)),
+        machine=machine(),
+    )
+
+
+class _Run:
+    """The state of one comparison: what is done, and what must be said of it."""
+
+    def __init__(
+        self, workshop: Workshop, processes: int, seed: int, total: int, tell: Callable[[Progress], None]
+    ) -> None:
+        self.workshop, self.processes, self.seed = workshop, max(1, processes), seed
+        self.records: dict[tuple[str, int, int], ImageRecord] = {}
+        self.notes: list[str] = []
+        self._total, self._tell = total, tell
+
+    def job(self, method: str, item: _Item, identity: str, late: Method | None = None) -> Job:
+        own = self.seed + item.image
+        made_of = fingerprint(identity, item.observation, own)
+        return Job(method, item.dataset, item.image, item.name, own, made_of, item.target, late)
+
+    def do(self, jobs: Sequence[Job]) -> None:
+        """Do what is missing of some jobs."""
+        rest = []
+        for job in jobs:
+            record = self.workshop.record(job)
+            if record is None or self.workshop.missing(record):
+                rest.append(job)
+            else:
+                self._keep(job, record, {})
+        for job, record, reasons in do_all(self.workshop, rest, self.processes):
+            self._keep(job, record, reasons)
+
+    def say(self, doing: str) -> None:
+        self._tell(Progress(len(self.records), self._total, doing))
+
+    def _keep(self, job: Job, record: ImageRecord, reasons: Mapping[str, str]) -> None:
+        self.records[job.method, job.dataset, job.image] = record
+        dataset = self.workshop.datasets[job.dataset].name
+        for metric, reason in reasons.items():
+            self.notes.append(f"{metric} has no value for '{job.name}' of {dataset}: {reason}")
+        self.say(f"{job.method}: {dataset}/{job.name}")
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callable[[Progress], None]) -> list[_Item]:
+    """Read all data once, so that what is wrong with them shows before the first method, and store them to be seen."""
+    items = []
+    for number, dataset in enumerate(datasets):
+        count = len(dataset) if limit is None else min(limit, len(dataset))
+        if count < 1:
+            raise DataError(f"The data set '{dataset.name}' gives no images: check the folder, or ask for more images.")
+        for index in range(count):
+            pair = dataset[index]
+            tell(Progress(0, 0, f"reading {dataset.name}/{pair.name}"))
+            item = _Item(number, index, pair.name, tensor_digest(pair.observation), tensor_digest(pair.target))
+            items.append(item)
+            for folder, image, digest in (
+                (TARGET, pair.target, item.target),
+                (OBSERVATION, shown_observation(pair.observation), item.observation),
+            ):
+                path = stored_image(out, folder, dataset.name, pair.name)
+                stamp = path.with_suffix(".json")
+                if not path.is_file() or _read_json(stamp).get("shows") != digest:
+                    store_image(path, image)
+                    write_json(stamp, {"shows": digest})
+    return items
+
+
+# ---- the noise control -----------------------------------------------------------------------------------------------
+
+
+def _add_noise(run: _Run, entry: Described, items: Sequence[_Item]) -> None:
+    """Tune the noise of one control per data set, and make its images from the restorer's."""
+    workshop = run.workshop
+    metric = tuning_metric(entry.tuned_on, workshop.metrics)
+    for number, dataset in enumerate(workshop.datasets):
+        mine = [item for item in items if item.dataset == number]
+        kept = [(item, run.records[entry.base, number, item.image]) for item in mine]
+        kept = [(item, record) for item, record in kept if record.error is None]
+        std, calls = 0.0, {}
+        if kept:
+            run.say(f"tuning the noise of {entry.name} on {dataset.name}")
+            std = _tuned(run, entry, metric, dataset, kept)
+            calls = dict(kept[0][1].calls)
+            run.notes.append(tuning_note(entry.name, dataset.name, std, metric.name))
+        late = NoisyImages(entry.name, workshop.out, entry.base, entry.identity, std, calls)
+        run.do([run.job(entry.name, item, late.identity, late) for item in mine])
+
+
+def _tuned(
+    run: _Run, entry: Described, metric: Metric, dataset: Any, kept: Sequence[tuple[_Item, ImageRecord]]
+) -> float:
+    """The best strength, from an earlier run where nothing has changed since."""
+    out = run.workshop.out
+    places = [item.image for item, _ in kept]
+    seeds = [run.seed + place for place in places]
+    key = fingerprint(metric.protocol, *seeds, *(record.image + record.target for _, record in kept))
+    path = stored_image(out, entry.name, dataset.name, "x").with_name(".tuning.json")
+    stored = _read_json(path)
+    if stored.get("key") == key:
+        return float(stored["std"])
+    files = [stored_image(out, entry.base, dataset.name, item.name) for item, _ in kept]
+    std, _ = tune(metric, files, _targets(dataset, places), seeds)
+    write_json(path, {"key": key, "std": std})
+    return std
+
+
+# ---- results ---------------------------------------------------------------------------------------------------------
+
+
+def _record(run: _Run, entry: Described, item: _Item) -> Record:
+    """What was stored of one method on one image, in the words of the results."""
+    stored = run.records[entry.name, item.dataset, item.image]
+    seconds, peak = stored.seconds, stored.peak_memory
+    if entry.tuned_on and stored.error is None:  # what makes the image is the restorer
+        base = run.records[entry.base, item.dataset, item.image]
+        seconds, peak = base.seconds, base.peak_memory
+    values = {
+        metric.name: stored.values[metric.protocol]
+        for metric in run.workshop.metrics
+        if metric.protocol in stored.values and stored.error is None
+    }
+    dataset = run.workshop.datasets[item.dataset].name
+    return Record(entry.name, dataset, item.name, values, dict(stored.calls), seconds, peak, stored.error)
+
+
+def _judge_sets(
+    run: _Run, records: Sequence[Record], items: Sequence[_Item], metrics: Sequence[SetMetric]
+) -> list[SetRecord]:
+    """Metrics of sets, over the images that every method has which has any."""
+    made: list[SetRecord] = []
+    for number, dataset in enumerate(run.workshop.datasets) if metrics else ():
+        mine = [item for item in items if item.dataset == number]
+        good: dict[str, set[str]] = {}
+        for record in records:
+            if record.dataset == dataset.name and record.error is None:
+                good.setdefault(record.method, set()).add(record.image)
+        common = [item for item in mine if all(item.name in names for names in good.values())]
+        for method in good if common else ():
+            run.say(f"{method}: all of {dataset.name}")
+            made.append(SetRecord(method, dataset.name, _set_values(run, method, dataset, common, metrics)))
+    return made
+
+
+def _set_values(
+    run: _Run, method: str, dataset: Any, items: Sequence[_Item], metrics: Sequence[SetMetric]
+) -> dict[str, float]:
+    out = run.workshop.out
+    stored = [run.records[method, item.dataset, item.image] for item in items]
+    key = fingerprint(*(record.image + record.target for record in stored))
+    path = stored_image(out, method, dataset.name, "x").with_name(".set.json")
+    content = _read_json(path)
+    known = content.get("values", {}) if content.get("key") == key else {}
+    outputs = _Images([stored_image(out, method, dataset.name, item.name) for item in items], load_rgb)
+    values: dict[str, float] = {}
+    for metric in metrics:
+        if metric.protocol not in known:
+            try:
+                known[metric.protocol] = float(metric(outputs, _targets(dataset, [item.image for item in items])))
+            except DataError as error:  # such as too few images for it
+                run.notes.append(f"{metric.name} has no value for {method} on {dataset.name}: {error}")
+                continue
+            write_json(path, {"key": key, "values": known})
+        values[metric.name] = known[metric.protocol]
+    return values
+
+
+def _targets(dataset: Any, places: Sequence[int]) -> Sequence[Tensor]:
+    return _Images(places, lambda place: dataset[place].target)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

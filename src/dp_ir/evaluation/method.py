@@ -1,0 +1,65 @@
+"""What is compared: anything that turns an observation into an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One observation of a data set.
+
+    Args:
+        dataset: name of the data set.
+        name: name of the image in it, without a suffix; may hold "/" where the data set has folders of scenes.
+        image: (1, C, h, w) float32 in [0, 1]; a burst is (1, N, C, h, w).
+    """
+
+    dataset: str
+    name: str
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method made of one observation.
+
+    Args:
+        image: (1, 3, H, W) float32; what leaves [0, 1] is clipped when it is stored.
+        calls: evaluations of each network, by role ("restorer", "denoiser", "fusion", "bridge"); empty where unknown.
+    """
+
+    image: Tensor
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """A method that is compared with others; implementations are small frozen dataclasses or classes."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """A text that decides its outputs: equal texts, equal images; another file or setting, another text."""
+        ...
+
+    @property
+    def networks(self) -> Mapping[str, Any]:
+        """Its networks by role, for parameters and FLOPs; empty where they are not known."""
+        ...
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Roles of the networks that were trained for this method and task: the others are taken as they are."""
+        ...
+
+    def __call__(self, observation: Observation, seed: int) -> Output:
+        """Restore one observation; the same seed gives the same image."""
+        ...

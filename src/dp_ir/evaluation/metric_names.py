@@ -1,0 +1,147 @@
+"""Metrics by their names on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import torch
+from torch import nn
+
+from dp_ir.checkpoints.architectures import nearest
+from dp_ir.errors import DataError
+from dp_ir.evaluation.distribution import SlicedWasserstein
+from dp_ir.evaluation.frechet import FID, INCEPTION_FILE, KID, Features, load_inception
+from dp_ir.evaluation.iqa import IQA, load_iqa
+from dp_ir.evaluation.lpips import LPIPS, Backbone, find_backbone, load_lpips
+from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, Metric, SetMetric
+from dp_ir.evaluation.results import MetricInfo
+
+DEFAULT_METRICS = ("psnr-y", "psnr", "ssim-y", "lpips", "lpips-half", "swd")
+"""What a comparison measures unless asked for more; only LPIPS needs weights."""
+
+SET_METRICS = ("swd", "fid", "kid")
+"""Names of the metrics of whole sets of images."""
+
+METRICS = (
+    "psnr", "psnr-y", "ssim", "ssim-y", "ms-ssim", "ms-ssim-y",
+    "lpips", "lpips-half", "lpips-alex", "lpips-alex-half", "lpips-vgg", "lpips-vgg-half",
+    "dists", "niqe", "topiq", "topiq-delta",
+    *SET_METRICS,
+)  # fmt: skip
+"""Every name, as `metric_name` returns it."""
+
+_IQA = {"dists": "DISTS", "niqe": "NIQE", "topiq": "TOPIQ", "topiq-delta": "TOPIQ-delta"}
+_ALIASES = {
+    "psnr-rgb": "psnr", "ssim-rgb": "ssim", "msssim": "ms-ssim", "msssim-y": "ms-ssim-y",
+    "lpips-squeeze": "lpips", "lpips-squeeze-half": "lpips-half",
+    "topiq-nr": "topiq", "topiqdelta": "topiq-delta", "topiq-nr-delta": "topiq-delta",
+    "sliced-wasserstein": "swd",
+}  # fmt: skip
+# Decimals in tables, by the first part of the shown name.
+_DIGITS = {"PSNR": 2, "SSIM": 4, "MS": 4, "LPIPS": 4, "DISTS": 4, "NIQE": 2, "TOPIQ": 3, "SWD": 2, "FID": 2, "KID": 2}
+
+
+def metric_name(text: str) -> str:
+    """The name in `METRICS` that a text means: letter case, underscores and usual other spellings do not matter.
+
+    The head of a column, such as "LPIPS 1/2", is understood too.
+
+    Raises:
+        DataError: no metric is called so; the sentence names the nearest one and all that there are.
+    """
+    name = text.strip().lower().replace("1/2", "half").replace("_", "-").replace(" ", "-")
+    name = _ALIASES.get(name, name)
+    if name not in METRICS:
+        raise DataError(f"There is no metric {text!r}{nearest(name, METRICS)}: known are {', '.join(METRICS)}.")
+    return name
+
+
+def make_metrics(
+    names: Sequence[str], *, border: int, weights: Path | None = None, device: str | torch.device = "cpu"
+) -> tuple[list[Metric], list[SetMetric]]:
+    """Metrics of single images and metrics of sets, each in the order of the names; repeated ones count once.
+
+    Args:
+        names: as `metric_name` understands them.
+        border: pixels that PSNR, SSIM and MS-SSIM leave out on every side.
+        weights: folder that may hold backbones of LPIPS and of FID under their usual names, or the file of the one
+            backbone that is asked for. What it does not hold, torchvision and torch-fidelity have or download.
+        device: where the networks run.
+
+    Raises:
+        DataError: an unknown name, no such file or folder, or a backbone that is neither on disk nor to be downloaded.
+        CheckpointError: a file does not hold its backbone.
+        MissingExtraError: a package of the extra `eval` is not installed.
+        DPIRError: pyiqa is not installed.
+    """
+    if weights is not None and not weights.exists():
+        raise DataError(f"There is no file or folder '{weights}' with the weights of metrics; name an existing one.")
+    maker = _Maker(border, weights, torch.device(device))
+    wanted = dict.fromkeys(metric_name(name) for name in names)
+    return (
+        [maker.image_metric(name) for name in wanted if name not in SET_METRICS],
+        [maker.set_metric(name) for name in wanted if name in SET_METRICS],
+    )
+
+
+def metric_info(metric: Metric | SetMetric) -> MetricInfo:
+    """How a metric is shown in tables: its name, protocol, direction and decimals."""
+    return MetricInfo(
+        name=metric.name,
+        protocol=metric.protocol,
+        higher_is_better=metric.higher_is_better,
+        digits=_DIGITS.get(metric.name.replace(" ", "-").split("-")[0], 3),
+        of_sets=metric.name.lower() in SET_METRICS,
+    )
+
+
+class _Maker:
+    """Makes metrics that share their networks."""
+
+    def __init__(self, border: int, weights: Path | None, device: torch.device) -> None:
+        self.border = border
+        self.weights = weights
+        self.device = device
+        self._lpips: dict[Backbone, nn.Module] = {}
+        self._iqa: dict[str, IQA] = {}
+        self._inception: Features | None = None
+
+    def image_metric(self, name: str) -> Metric:
+        pixels: dict[str, Callable[..., Metric]] = {"psnr": PSNR, "ssim": SSIM, "ms-ssim": MSSSIM}
+        kind = name.removesuffix("-y")
+        if kind in pixels:
+            return pixels[kind](channels="rgb" if kind == name else "y", border=self.border, rounding=True)
+        if name in _IQA:
+            return self.iqa(name)
+        backbone: Backbone = next((b for b in get_args(Backbone) if f"-{b}" in name), "squeeze")
+        return LPIPS(self.lpips(backbone), "half" if name.endswith("-half") else "full")
+
+    def set_metric(self, name: str) -> SetMetric:
+        if name == "swd":
+            return SlicedWasserstein()
+        return FID(self.inception()) if name == "fid" else KID(self.inception())
+
+    def iqa(self, name: str) -> IQA:
+        network = name.removesuffix("-delta")
+        if network not in self._iqa:
+            self._iqa[network] = load_iqa(_IQA[network], self.device)
+        return replace(self._iqa[network], name=_IQA[name])
+
+    def lpips(self, backbone: Backbone) -> nn.Module:
+        if backbone not in self._lpips:
+            file = self.weights
+            if file is not None and file.is_dir():
+                file = find_backbone(file, backbone)
+            self._lpips[backbone] = load_lpips(file, backbone).to(self.device)
+        return self._lpips[backbone]
+
+    def inception(self) -> Features:
+        if self._inception is None:
+            file = self.weights
+            if file is not None and file.is_dir():
+                file = file / INCEPTION_FILE if (file / INCEPTION_FILE).is_file() else None
+            self._inception = load_inception(file, self.device)
+        return self._inception

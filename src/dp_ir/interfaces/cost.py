@@ -1,0 +1,78 @@
+"""`dp-ir cost`: what a restoration costs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from dp_ir.errors import DPIRError
+
+_SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})")  # noqa: RUF001 - people write both
+_SOURCE = "a weight file of any known network, a bundle, or a hub id."
+
+
+def cost(
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="What restores: a shipped name, a folder, or a hub id OWNER/NAME.")
+    ] = "sr4",
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size", metavar="WxH", help="Of the restored image; give it several times.", show_default="1280x720"
+        ),
+    ] = None,
+    calls: Annotated[
+        list[int] | None,
+        typer.Option("--calls", min=0, help="Sampling steps to add up; likewise.", show_default="the bundle's"),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option("--measure", metavar="WxH", help="Also run it at this size for seconds and peak memory."),
+    ] = None,
+    restorer: Annotated[
+        str | None,
+        typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {_SOURCE}"),
+    ] = None,
+    denoiser: Annotated[
+        str | None,
+        typer.Option("--denoiser", metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise."),
+    ] = None,
+    fusion: Annotated[
+        str | None, typer.Option("--fusion", metavar="FILE", help="Instead of the bundle's own fusion network.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+) -> None:
+    """Say what a restoration costs: parameters, and operations as base + per call x calls at any size."""
+    from rich.console import Console
+
+    from dp_ir.evaluation.cost import cost_report
+    from dp_ir.restoration.sources import restoration_of
+
+    shown, run = ([parse_size(text) for text in texts] for texts in (sizes or ["1280x720"], measure or []))
+    restoration = restoration_of(
+        bundle,
+        {"restorer": restorer, "denoiser": denoiser, "fusion": fusion},
+        [],
+        device=device,
+        precision="auto",
+        settings={},
+    )
+    report = cost_report(
+        restoration, shown, calls or (), measured=run, title=f"Cost of {bundle}", command=" ".join(sys.argv)
+    )
+    report.print(Console())
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "WIDTHxHEIGHT".
+
+    Raises:
+        DPIRError: anything else, or a side of 0.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or 0 in (width := int(match[1]), height := int(match[2])):
+        raise DPIRError(f"The size is '{text}', expected width and height in pixels such as 1280x720.")
+    return height, width

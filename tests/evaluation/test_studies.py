@@ -1,0 +1,94 @@
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from dp_ir.errors import DataError
+from dp_ir.evaluation.methods import parse_method, split_method
+from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results
+from dp_ir.evaluation.studies import STUDIES, Subject, draw
+from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.pipeline import Restoration
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies") / "bundle"
+    torch.manual_seed(0)
+    Restoration.from_parts(
+        restorer=FastSR(channels=8, blocks=1),
+        denoiser=UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8, sigma_range=(0.005, 0.8)),
+        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
+        tau=200,
+        task="sr4",
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def subject(bundle):
+    return Subject(
+        str(bundle),
+        restorers={"other": f"{bundle}/restorer.safetensors"},
+        denoisers={"other": f"{bundle}/denoiser.safetensors"},
+        fusions={"3CA": bundle / "fusion.safetensors"},
+    )
+
+
+def taus(study):
+    return [float(re.search(r"tau=([\d.]+)", variant.text)[1]) for variant in study.variants]
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_every_method_of_every_study_can_be_made_and_no_two_are_the_same(name, subject):
+    study = STUDIES[name](subject)
+    names = [variant.name for variant in study.variants]
+    assert len(set(names)) == len(names) > 1
+    for variant in study.variants:
+        if split_method(variant.text).kind != "noise":
+            parse_method(variant.text, device="cpu")
+    identities = {variant.text.partition("=")[2] for variant in study.variants}
+    assert len(identities) == len(names)
+
+
+def test_highest_tau_is_the_last_that_the_denoiser_knows(subject, bundle):
+    highest = subject.highest_tau()
+    restore = Restoration.from_pretrained(bundle, tau=highest)  # refuses what it does not know
+    assert float(restore.schedule.sigma(highest)) <= 0.8 < float(restore.schedule.sigma(highest + 1))
+    study = STUDIES["tau"](subject)
+    assert max(taus(study)) == highest
+    assert "the same law" in study.notes[0]
+
+
+def test_values_replace_the_grid(subject, bundle):
+    asked = Subject(str(bundle), values=(100, 150, 5000))
+    assert {tau for tau in taus(STUDIES["tau"](asked)) if tau} == {100, 150}
+    steps = STUDIES["steps"](Subject(str(bundle), values=(3, 5)))
+    assert [variant.x for variant in steps.variants] == [None, 3, 5]
+
+
+def test_swap_without_networks_and_fusion_without_fusions_are_refused(bundle):
+    with pytest.raises(DataError, match="--restorer NAME=SOURCE"):
+        STUDIES["swap"](Subject(str(bundle)))
+    with pytest.raises(DataError, match="none is given"):
+        STUDIES["fusion"](Subject(str(bundle)))
+
+
+def test_plots_show_every_measured_method(subject, tmp_path):
+    study = STUDIES["steps"](subject)
+    metrics = [MetricInfo("PSNR-Y", "", True), MetricInfo("LPIPS", "", False)]
+    records = [
+        Record(variant.name, "Set", str(image), {"PSNR-Y": 20 + number + image, "LPIPS": 1 / (1 + number + image)})
+        for number, variant in enumerate(study.variants)
+        for image in range(3)
+    ]
+    results = Results("", [MethodInfo(v.name) for v in study.variants], ["Set"], metrics, records)
+    written = draw(study, results, tmp_path)
+    assert [path.name for path in written] == ["Set-plane.svg", "Set-curves.svg"]
+    text = Path(written[0]).read_text()
+    assert all(variant.name in text for variant in study.variants)
+    only_one = Results("", results.methods, ["Set"], metrics[:1], records)
+    assert draw(study, only_one, tmp_path) == []

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from dp_ir.degradation import imresize
+from dp_ir.errors import DataError, DPIRError
+from dp_ir.evaluation.method import Observation
+from dp_ir.evaluation.methods import parse_method
+from dp_ir.evaluation.variants import local_wiener
+from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.pipeline import Restoration
+
+OBSERVATION = Observation("set", "one", torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("variants") / "bundle"
+    torch.manual_seed(0)
+    networks = {
+        "restorer": FastSR(channels=8, blocks=1),
+        "denoiser": UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8),
+        "fusion": FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
+    }
+    for network in networks.values():
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+    Restoration.from_parts(**networks, tau=200, steps=2, precision="float32").save_pretrained(folder)
+    return folder
+
+
+def image(text):
+    return parse_method(text, device="cpu", precision="float32")(OBSERVATION, 3)
+
+
+def test_upsampled_start_changes_the_start_and_nothing_else(bundle):
+    restore = Restoration.from_pretrained(bundle, precision="float32", device="cpu")
+    plain, changed = image(f"{bundle}"), image(f"upsampled:{bundle}")
+    assert changed.calls == plain.calls == {"restorer": 1, "denoiser": 2, "fusion": 2}
+    assert not torch.equal(changed.image, plain.image)
+    start = imresize(OBSERVATION.image, 4)
+    torch.testing.assert_close(changed.image, restore(OBSERVATION.image, seed=3, start=start).image)
+    # Started from the restorer's own output, it is the restoration itself.
+    restored = restore(OBSERVATION.image, tau=0).image
+    seen = []
+    again = restore(OBSERVATION.image, seed=3, start=restored, callback=lambda info: seen.append(info.noisy))
+    first = []
+    restore(OBSERVATION.image, seed=3, callback=lambda info: first.append(info.noisy))
+    inside = (restored > 0) & (restored < 1)  # results are clipped
+    assert inside.float().mean() > 0.5
+    torch.testing.assert_close(seen[0][inside], first[0][inside])
+    assert again.image.shape == plain.image.shape
+    with pytest.raises(DPIRError, match="the two must agree"):
+        restore(OBSERVATION.image, start=start[..., :-1])
+
+
+def test_strength_1_is_the_bundle_and_strength_0_the_plain_method(bundle):
+    whole = image(f"weaker:{bundle},restorer_strength=1,denoiser_strength=1")
+    torch.testing.assert_close(whole.image, image(f"{bundle}").image)
+    none = image(f"weaker:{bundle},tau=0,restorer_strength=0")
+    torch.testing.assert_close(none.image, imresize(OBSERVATION.image, 4).clamp(0, 1))
+    half = image(f"weaker:{bundle},tau=0,restorer_strength=0.5")
+    alone = image(f"{bundle},tau=0")
+    unclipped = (half.image > 0) & (half.image < 1) & (alone.image > 0) & (alone.image < 1)
+    torch.testing.assert_close(half.image[unclipped], ((alone.image + none.image) / 2)[unclipped], atol=2e-2, rtol=0)
+    weak = image(f"weaker:{bundle},denoiser_strength=0")
+    assert weak.calls == whole.calls
+    assert not torch.equal(weak.image, whole.image)
+
+
+def test_identities_tell_variants_apart(bundle):
+    texts = [
+        f"{bundle}",
+        f"upsampled:{bundle}",
+        f"weaker:{bundle},denoiser_strength=0.5",
+        f"weaker:{bundle},restorer_strength=0.5",
+        f"weaker:{bundle},restorer_strength=0.5,tau=100",
+    ]
+    identities = {parse_method(text, device="cpu").identity for text in texts}
+    assert len(identities) == len(texts)
+    assert parse_method(texts[-1], device="cpu").identity in identities
+
+
+def test_strength_outside_its_range_is_refused(bundle):
+    with pytest.raises(DataError, match="a number from 0 to 1"):
+        image(f"weaker:{bundle},denoiser_strength=2")
+
+
+def test_local_wiener_removes_noise_from_flat_parts_and_keeps_clean_images():
+    generator = torch.Generator().manual_seed(0)
+    noisy = 0.5 + 0.1 * torch.randn(1, 3, 64, 64, generator=generator)
+    flat = local_wiener(noisy, torch.tensor([0.1]))
+    assert (flat - 0.5).std() < 0.6 * (noisy - 0.5).std()
+    picture = torch.rand(2, 3, 20, 20, generator=generator)
+    torch.testing.assert_close(local_wiener(picture, torch.tensor([1e-4, 1e-4])), picture, rtol=0, atol=1e-4)
+    # The mean of 25 pixels is what is left where noise explains all variance.
+    blurred = local_wiener(noisy, torch.tensor([10.0]))
+    assert blurred[..., 2, 2] == pytest.approx(noisy[..., :5, :5].mean(dim=(-2, -1)).numpy(), abs=1e-5)
