@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Everything in docs/laboratory: benchmarks/laboratory.sh [PART...], all parts without one (some hours on two cores).
+# Each part can be interrupted and run again. DATA holds the test sets, PHOTOS the training photographs, WEIGHTS the
+# backbone of LPIPS and the outside networks of the swap; the two bridges are trained as docs/training.md says.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+DATA=${DATA:-../shared/data/test} PHOTOS=${PHOTOS:-../shared/data/train} WEIGHTS=${WEIGHTS:-../shared/weights}
+OUT=runs/laboratory
+PMRF=runs/pmrf/bridge.safetensors INDI=runs/indi/bridge.safetensors
+
+keep() { # the pages and plots of a part, without the images
+  mkdir -p "docs/laboratory/$1"
+  cp "$OUT/$1"/results.md "$OUT/$1"/results.json "$OUT/$1"/*.svg "docs/laboratory/$1"
+}
+
+methods() { # all methods with the same frozen networks
+  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'DP-IR, 2 steps=sr4,steps=2' bicubic \
+    'restorer=restorer:sr4' 'restorer + noise=noise:sr4' 'restorer + noise (half scale)=noise:sr4,metric=lpips-half' \
+    'SDEdit, 20 calls=sdedit:sr4' 'CCDF, 20 calls=ccdf:sr4' 'DiffPIR, 20 calls=diffpir:sr4,steps=20' \
+    'DDRM, 20 calls=ddrm:sr4' "PMRF, 8 steps=bridge:$PMRF,restorer=sr4" \
+    "PMRF, 25 steps=bridge:$PMRF,restorer=sr4,steps=25" "InDI, 8 steps=bridge:$INDI" \
+    --data "$DATA/Set14" --data "$DATA/Kodak24" --out "$OUT/methods" --weights "$WEIGHTS"
+}
+many-calls() { # what a hundred calls buy
+  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 100 ancestral steps=sr4,steps=100,sampler=ddpm,eta=1' \
+    'DiffPIR, 100 calls=diffpir:sr4' --data "$DATA/Set14" --limit 7 --out "$OUT/many-calls" --weights "$WEIGHTS"
+}
+other-sets() { # small smooth images, and many natural ones
+  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'restorer=restorer:sr4' \
+    'restorer + noise=noise:sr4' "PMRF, 8 steps=bridge:$PMRF,restorer=sr4" \
+    --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
+}
+tau() { ablate tau 100 200 300 400 500 600 700; }
+steps() { ablate steps; }
+sampler() { ablate sampler 4 8 16 --limit 7; }
+start() { ablate start 100 200 350 500 --limit 7; }
+restorer() { ablate restorer 1 0.5 0 --limit 7; }
+denoiser() { ablate denoiser 1 0.5 0 --limit 7; }
+swap() {
+  ablate swap --bundle sr4-rlfn --restorer "RLFN=$WEIGHTS/rlfn_x4.pth" --restorer "CRAFT=$WEIGHTS/craft_x4.pth" \
+    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.mat"
+}
+fusion() {
+  ablate fusion --limit 7 --photos "$PHOTOS" --train-steps 1500 --recipe optim.batch=8 --recipe data.patch=48
+}
+ablate() {
+  local study=$1
+  shift
+  dp-ir ablate "$study" "$@" --data "$DATA/Set14" --out "$OUT/$study" --weights "$WEIGHTS"
+}
+
+parts=(methods many-calls other-sets tau steps sampler start restorer denoiser swap fusion)
+for part in "${@:-${parts[@]}}"; do
+  "$part"
+  keep "$part"
+done
