@@ -30,26 +30,51 @@ other-sets() { # small smooth images, and many natural ones
     'restorer + noise=noise:sr4' "PMRF, 8 steps=bridge:$PMRF,restorer=sr4" \
     --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
 }
-tau() { ablate tau 100 200 300 400 500 600 700; }
-steps() { ablate steps; }
-sampler() { ablate sampler 4 8 16 --limit 7; }
-start() { ablate start 100 200 350 500 --limit 7; }
-restorer() { ablate restorer 1 0.5 0 --limit 7; }
-denoiser() { ablate denoiser 1 0.5 0 --limit 7; }
+tau() { ablate tau; }
+tau-Set14() {
+  dp-ir ablate tau 100 300 500 700 --data "$DATA/Set14" --out "$OUT/tau-Set14" --weights "$WEIGHTS"
+}
+steps() { ablate steps --data "$DATA/Set14"; }
+sampler() { ablate sampler 4 8 16; }
+start() { ablate start; }
+restorer() { ablate restorer; }
+denoiser() { ablate denoiser; }
 swap() {
-  ablate swap --bundle sr4-rlfn --restorer "RLFN=$WEIGHTS/rlfn_x4.pth" --restorer "CRAFT=$WEIGHTS/craft_x4.pth" \
-    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.mat"
+  dp-ir ablate swap --bundle sr4-rlfn --restorer "RLFN=$WEIGHTS/rlfn_x4.pth" --restorer "CRAFT=$WEIGHTS/craft_x4.pth" \
+    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.mat" --data "$DATA/Set14" --data "$DATA/Kodak24" \
+    --out "$OUT/swap" --weights "$WEIGHTS"
 }
 fusion() {
-  ablate fusion --limit 7 --photos "$PHOTOS" --train-steps 1500 --recipe optim.batch=8 --recipe data.patch=48
+  ablate fusion --photos "$PHOTOS" --train-steps 1500 --recipe optim.batch=8 --recipe data.patch=48
 }
-ablate() {
+sampling() { # how the bundle is sampled was chosen here
+  local methods=()
+  for sampler in dpmpp-2m ddim; do
+    for tau in 400 500 600; do methods+=("$sampler from tau $tau=sr4,tau=$tau,sampler=$sampler"); done
+  done
+  held-out sampling "${methods[@]}" restorer=restorer:sr4 'restorer + noise=noise:sr4'
+}
+baselines() { # and so were the settings of the other methods
+  local methods=(DP-IR=sr4 restorer=restorer:sr4)
+  for tau in 50 100 200 300; do methods+=("SDEdit from tau $tau=sdedit:sr4,tau=$tau"); done
+  for tau in 300 400 500 600; do methods+=("CCDF from tau $tau=ccdf:sr4,tau=$tau"); done
+  for eta in 0.3 0.5 0.85; do methods+=("DDRM, eta $eta=ddrm:sr4,eta=$eta"); done
+  for zeta in 0.1 0.3 0.8; do methods+=("DiffPIR, zeta $zeta, 20 calls=diffpir:sr4,zeta=$zeta,steps=20"); done
+  held-out baselines "${methods[@]}" 'DDRM as published=ddrm:sr4,eta=0.85,spacing=uniform-t'
+}
+held-out() { # methods on central crops of the photographs that were held out of training
+  local part=$1
+  shift
+  dp-ir evaluate "$@" --data "$OUT/held-out" --out "$OUT/$part" --weights "$WEIGHTS"
+}
+ablate() { # a study on them crops of the photographs that were held out of training
   local study=$1
   shift
-  dp-ir ablate "$study" "$@" --data "$DATA/Set14" --out "$OUT/$study" --weights "$WEIGHTS"
+  dp-ir ablate "$study" "$@" --data "$OUT/held-out" --out "$OUT/$study" --weights "$WEIGHTS"
 }
 
-parts=(methods many-calls other-sets tau steps sampler start restorer denoiser swap fusion)
+parts=(methods many-calls other-sets tau tau-Set14 steps sampler start restorer denoiser swap fusion sampling baselines)
+[ -d "$OUT/held-out" ] || python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
 for part in "${@:-${parts[@]}}"; do
   "$part"
   keep "$part"

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,16 +11,14 @@ import torch
 import torchvision
 from PIL import Image
 
-from dp_ir.checkpoints.loading import load_restorer
-from dp_ir.checkpoints.network_file import save_network
-from dp_ir.checkpoints.probe import ProbeWarning
 from dp_ir.evaluation.dataset import load_rgb
-from dp_ir.evaluation.layouts import open_dataset
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.training.data import is_held_out
+from dp_ir.training.recipe import DataRecipe
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -108,46 +105,25 @@ def test_bars_without_data_says_so(place, monkeypatch, tmp_path, capsys):
     assert "There is no folder" in capsys.readouterr().out
 
 
-def test_swap(place, monkeypatch, tmp_path, capsys):
-    bundle = shutil.copytree(place / "bundle", tmp_path / "bundle")
-    config = json.loads((bundle / "config.json").read_text())
-    partners = {f"{kind}_sha256": config["networks"][kind]["sha256"] for kind in ("restorer", "denoiser")}
-    (bundle / "config.json").write_text(json.dumps({**config, "partners": partners}))
-    torch.manual_seed(1)
-    save_network(tmp_path / "other.safetensors", FastSR(channels=8, blocks=2), kind="restorer")
-    narrow = UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8, sigma_range=(0.001, 0.05))
-    save_network(tmp_path / "narrow.safetensors", narrow, kind="denoiser")
-    page = tmp_path / "swap.md"
-    with pytest.warns(ProbeWarning):  # nothing here was trained
-        status = run(
-            monkeypatch,
-            "swap",
-            *("--data", place / "data", "--weights", place / "backbone.pth", "--bundle", bundle),
-            *("--restorer", f"own={bundle}", f"other={tmp_path / 'other.safetensors'}"),
-            *("--denoiser", f"own={bundle}", f"narrow={tmp_path / 'narrow.safetensors'}"),
-            *("--sets", "Set14", "--limit", 1, "--write", page),
-        )
-    assert status == 0, capsys.readouterr().out
-    report = json.loads(page.with_suffix(".json").read_text())
-    scores = {entry["method"]: entry for entry in report["data"]["scores"]}
-    combinations = {f"DP-IR: {restorer}, {denoiser}" for restorer in ("own", "other") for denoiser in ("own", "narrow")}
-    assert combinations <= set(scores)
-    assert scores["DP-IR: own, own"]["calls"] == {"restorer": 1, "denoiser": 8, "fusion": 8}
-    pair = next(iter(open_dataset(place / "data" / "Set14", scale=4)))
-    other = load_restorer(tmp_path / "other.safetensors", probe=False)
-    restored = Restoration.restorer_only(other, device="cpu")(pair.observation).image
-    expected = PSNR(channels="y", border=4, rounding=True)(restored, pair.target).item()
-    assert scores["other"]["values"]["PSNR-Y"] == pytest.approx(expected, abs=1e-3)
-    # A partner of the fusion has no bars; the narrow denoiser starts where its levels end.
-    assert {bar["what"].split(" / ")[0].split(": ")[1].split(",")[0] for bar in report["bars"]} == {"other"}
-    assert len(report["bars"]) == 2 * 2 * 2
-    assert "(sigma 0.050) with narrow" in page.read_text()
-    for bar in report["bars"]:
-        name, method = bar["what"].split(" / ")[0], bar["what"].rsplit(" / ", 1)[1]
-        assert method in ("other", "its noise control"), name
+def test_held_out_crops(place, monkeypatch, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        pixels = rng.integers(0, 256, (20 + number, 30, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(photos / f"photo-{number}.png")
+    held_out = [path for path in sorted(photos.iterdir()) if is_held_out(path.name, DataRecipe.validation_fraction)]
+    assert run(monkeypatch, "held_out_crops", "--data", photos, "--out", tmp_path / "crops", "--side", 24) == 0
+    crops = sorted((tmp_path / "crops").iterdir())
+    assert len(crops) == len(held_out) > 0
+    for crop, photo in zip(crops, held_out, strict=True):
+        whole = load_rgb(photo)
+        top, left = max(whole.shape[-2] - 24, 0) // 2, 3
+        assert torch.equal(load_rgb(crop), whole[..., top : top + 24, left : left + 24])
+    assert run(monkeypatch, "held_out_crops", "--data", tmp_path / "none", "--out", tmp_path / "x") == 1
+    assert "is not a folder" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")
 def test_make_zoo_leaves_out_what_users_bring(place, monkeypatch, tmp_path):
     run(
         monkeypatch,

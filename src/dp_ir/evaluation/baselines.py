@@ -8,7 +8,7 @@
 
 Only SDEdit uses a restorer; the others know instead that the observation is the bicubic reduction of an image, rounded
 to 8 bits. Strengths and starts are by default those that gave the lowest LPIPS on the held-out photographs,
-see `benchmarks/tune_baselines.py`.
+see docs/laboratory.md.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Baseline(ABC):
 
     @property
     def networks(self) -> Mapping[str, Any]:
-        """As they were given, by role."""
-        return {role: part.network for role, part in self.parts.items()}
+        """By role."""
+        return self.parts
 
     @property
     def levels(self) -> tuple[float, float]:

@@ -56,8 +56,8 @@ class BridgeMethod:
     @property
     def networks(self) -> Mapping[str, Any]:
         """The bridge, and the restorer where it starts from one."""
-        first = {} if self.restorer is None else {"restorer": self.restorer.network}
-        return {**first, "bridge": self.bridge.network}
+        first = {} if self.restorer is None else {"restorer": self.restorer}
+        return {**first, "bridge": self.bridge}
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -101,5 +101,5 @@ def bridge_method(name: str, source: str, settings: dict[str, str], device: str)
                 "was trained for."
             )
         restorer = GuardedNetwork("restorer", loaded, device=where, bfloat16=bfloat16)
-    bridge = GuardedNetwork("bridge", network, device=where, bfloat16=bfloat16)
+    bridge = GuardedNetwork("bridge", network, record=record, device=where, bfloat16=bfloat16)
     return BridgeMethod(name, bridge, record, restorer, given.get("steps", 8))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.cost import parameters, restoration_cost
@@ -80,6 +81,7 @@ def _description(given: str | Method, device: str, precision: str) -> Described:
         source=given if isinstance(given, str) else "",
         parameters=parameters(networks) if networks else None,
         trained=parameters(networks, method.trained) if networks else None,
+        training_images=_training_images(networks, method.trained),
         flops_base=None if cost is None else float(cost.base),
         flops_per_call=None if cost is None else float(cost.per_call),
         flops_size=None if cost is None else cost.size,
@@ -87,6 +89,13 @@ def _description(given: str | Method, device: str, precision: str) -> Described:
     if isinstance(method, NoiseMethod) and method.std is None:
         return Described(given, info, method.base.identity, tuned_on=method.metric)
     return Described(given, info, method.identity, protocol=str(getattr(method, "protocol", "")))
+
+
+def _training_images(networks: Mapping[str, Any], roles: Collection[str]) -> int | None:
+    """The largest number of images that one of these networks was trained on; None where their cards do not say."""
+    records = [getattr(networks[role], "record", None) for role in roles if role in networks]
+    counts = [record.card.get("data", {}).get("images") for record in records if record is not None]
+    return max((count for count in counts if isinstance(count, int)), default=None)
 
 
 def tuning_metric(name: str, metrics: Sequence[Metric]) -> Metric:

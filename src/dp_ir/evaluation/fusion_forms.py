@@ -14,6 +14,7 @@ from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer, read_network
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.diffusion.noise import generators, randn
+from dp_ir.errors import DataError
 from dp_ir.evaluation.cost import parameters
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.evaluation.report import Table
@@ -40,7 +41,6 @@ FORMS: dict[str, Sequence[str]] = {
 ANALYTIC = "inverse variance"
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 _MEASURED_ON = 32  # training photographs for the error variances
-_SIDE = 192  # of the central crops
 
 
 def train_forms(
@@ -83,7 +83,7 @@ def train_forms(
 def measure_inverse_variance(bundle: str, data: Path, path: Path) -> Path:
     """Measure the errors of a bundle's restorer and denoiser on training photographs, and write the analytic fusion."""
     restorer, denoiser = _partners(bundle)
-    crops = photographs(data, held_out=False)[:_MEASURED_ON]
+    crops = photographs(data, held_out=False, limit=_MEASURED_ON)
     levels = sorted({*LEVELS, 0.01, 0.3, 0.6, 1.0})
     limits = denoiser.info.sigma_range or (0.0, float("inf"))
     levels = [level for level in levels if limits[0] <= level <= limits[1]]
@@ -147,17 +147,29 @@ def estimate_table(bundle: str, data: Path, fusions: Mapping[str, Path]) -> Tabl
     return Table(title, ["estimate", "parameters", *map(str, LEVELS)], rows)
 
 
-def photographs(data: Path, *, held_out: bool) -> list[Tensor]:
-    """Central crops (1, 3, 192, 192) of the training photographs, or of those held out for validation."""
+def photographs(data: Path, *, held_out: bool, side: int = 192, limit: int | None = None) -> list[Tensor]:
+    """Central crops (1, 3, side, side) of photographs that are trained on, or of those held out for validation.
+
+    Args:
+        data: folder of training photographs.
+        held_out: which of the two.
+        side: of the crops, in pixels; smaller photographs stay whole.
+        limit: only the first ones.
+
+    Raises:
+        DataError: there are none.
+    """
     fraction = DataRecipe.validation_fraction
     files = [file for file in image_files(data) if is_held_out(str(file.relative_to(data)), fraction) == held_out]
-    wanted = files if held_out else files[:_MEASURED_ON]
-    return [_central(to_tensor(read_image(file))) for file in wanted]
+    if not files:
+        which = "held out for validation" if held_out else "left to train on"
+        raise DataError(f"None of the photographs in '{data}' is {which}, by the hash of its name: add photographs.")
+    return [_central(to_tensor(read_image(file)), side) for file in files[:limit]]
 
 
-def _central(image: Tensor) -> Tensor:
-    top, left = ((side - _SIDE) // 2 if side > _SIDE else 0 for side in image.shape[-2:])
-    return image[..., top : top + _SIDE, left : left + _SIDE]
+def _central(image: Tensor, side: int) -> Tensor:
+    top, left = (max(full - side, 0) // 2 for full in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
 
 
 def _observed(bundle: str, crops: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -52,7 +52,7 @@ class Method(Protocol):
 
     @property
     def networks(self) -> Mapping[str, Any]:
-        """Its networks by role, for parameters and FLOPs; empty where they are not known."""
+        """Its networks by role, for parameters, FLOPs and records of training; empty where they are not known."""
         ...
 
     @property

@@ -92,7 +92,7 @@ class RestorationMethod:
             "bundle",
             settings=settings,
             networks={
-                kind: network_identity(self.networks[kind], restoration.records.get(kind)) for kind in self._used
+                kind: network_identity(restoration.networks[kind], restoration.records.get(kind)) for kind in self._used
             },
             infos={kind: asdict(restoration.infos[kind]) for kind in self._used},
             bfloat16=uses_bfloat16(self.precision, restoration.device),
@@ -101,7 +101,13 @@ class RestorationMethod:
     @property
     def networks(self) -> Mapping[str, Any]:
         """Those that are run: with tau = 0 the restorer alone."""
-        return {kind: self.restoration.networks[kind] for kind in self._used}
+        own = self.restoration
+        return {
+            kind: GuardedNetwork(
+                kind, own.networks[kind], own.infos[kind], record=own.records.get(kind), device=own.device
+            )
+            for kind in self._used
+        }
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -143,7 +149,7 @@ class RestorerMethod:
     @property
     def networks(self) -> Mapping[str, Any]:
         """The restorer."""
-        return {"restorer": self.network.network}
+        return {"restorer": self.network}
 
     @property
     def trained(self) -> tuple[str, ...]:

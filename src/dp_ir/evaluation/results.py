@@ -37,6 +37,7 @@ class MethodInfo:
         flops_base: floating-point operations of what runs once, for the reference size; None where unknown.
         flops_per_call: of one sampling step (denoiser and fusion, or the bridge) at that size.
         flops_size: the reference size of the restored image, (height, width).
+        training_images: how many images the trained networks saw, by their cards; None where unknown.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MethodInfo:
     flops_base: float | None = None
     flops_per_call: float | None = None
     flops_size: tuple[int, int] | None = None
+    training_images: int | None = None
 
 
 @dataclass(frozen=True)

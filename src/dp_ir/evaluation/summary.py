@@ -129,6 +129,7 @@ def cost_table(summary: Summary) -> Table:
     columns: list[_Column] = [
         ("calls", lambda row: format_calls(row.calls)),
         ("parameters: trained / all", lambda row: _parameters(row.method)),
+        ("on images", lambda row: None if row.method.training_images is None else str(row.method.training_images)),
         (_flops_head(summary), _flops),
         ("s / image", lambda row: None if row.seconds is None else f"{row.seconds:.2f}"),
         ("peak / MiB", lambda row: None if row.peak_memory is None else f"{row.peak_memory / 2**20:.0f}"),
