@@ -34,14 +34,14 @@ tau() { ablate tau; }
 tau-Set14() {
   dp-ir ablate tau 100 300 500 700 --data "$DATA/Set14" --out "$OUT/tau-Set14" --weights "$WEIGHTS"
 }
-steps() { ablate steps --data "$DATA/Set14"; }
+steps() { ablate steps; }
 sampler() { ablate sampler 4 8 16; }
 start() { ablate start; }
 restorer() { ablate restorer; }
 denoiser() { ablate denoiser; }
 swap() {
   dp-ir ablate swap --bundle sr4-rlfn --restorer "RLFN=$WEIGHTS/rlfn_x4.pth" --restorer "CRAFT=$WEIGHTS/craft_x4.pth" \
-    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.mat" --data "$DATA/Set14" --data "$DATA/Kodak24" \
+    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.mat" --data "$DATA/Set14" \
     --out "$OUT/swap" --weights "$WEIGHTS"
 }
 fusion() {

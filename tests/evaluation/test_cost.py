@@ -19,7 +19,7 @@ from dp_ir.evaluation.cost import (
     peak_memory,
     restoration_cost,
 )
-from dp_ir.networks import FastFusion, FastSR, FFTformer, SwinIR, UNetBridge, UNetDenoiser
+from dp_ir.networks import EpsilonDenoiser, FastFusion, FastSR, FFTformer, SwinIR, UNetBridge, UNetDenoiser
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS, Restoration
 
 
@@ -94,6 +94,17 @@ class TestParameters:
         assert parameters(networks, ["fusion"]) == 30
 
 
+class Step(nn.Module):
+    """Predicts noise, and looks at the step."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, image, step):
+        return self.conv(image) * step[:, None, None, None]
+
+
 class TestFlops:
     @pytest.mark.parametrize(("kernel", "inside", "outside"), [(1, 3, 5), (3, 4, 6), (5, 2, 7)])
     def test_of_a_convolution(self, kernel, inside, outside):
@@ -131,6 +142,7 @@ class TestFlops:
             SwinIR(embed_dim=8, depths=(2,), num_heads=(2,), window_size=8),
             FFTformer(dim=8, num_blocks=(1, 1, 1), num_refinement_blocks=1),
             Sharing(),
+            EpsilonDenoiser(Step()),
         ],
         ids=lambda network: type(network).__name__,
     )
@@ -140,6 +152,7 @@ class TestFlops:
         inputs = {
             "UNetDenoiser": (image, sigma),
             "UNetBridge": (image, sigma),
+            "EpsilonDenoiser": (image, sigma),
             "FastFusion": (image, image, image, sigma),
         }.get(type(network).__name__, (image,))
         before = {name: (id(weight), weight.clone()) for name, weight in network.named_parameters()}

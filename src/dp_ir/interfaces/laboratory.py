@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dp_ir.tasks.task import Task
 
 _NO_TASK = "none"
+_PIPED_WIDTH = 200  # columns, where no terminal says how wide it is
 _METHODS = (
     "[NAME=][KIND:]SOURCE[,KEY=VALUE]..., such as sr4, late=sr4,tau=300, restorer:sr4, noise:sr4, bicubic, a weight "
     "file, a folder of images that another program made, or FILE.py:FUNCTION."
@@ -145,7 +147,7 @@ def write(
 
     from dp_ir.evaluation.export import write_all
 
-    report.print(Console())
+    report.print(Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH))
     for path in write_all(results, report, out, reference=reference, plots=plots):
         typer.echo(f"Wrote {path}")
 
