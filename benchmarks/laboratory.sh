@@ -22,8 +22,10 @@ methods() { # all methods with the same frozen networks
     --data "$DATA/Set14" --data "$DATA/Kodak24" --out "$OUT/methods" --weights "$WEIGHTS"
 }
 many-calls() { # what a hundred calls buy
-  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 100 ancestral steps=sr4,steps=100,sampler=ddpm,eta=1' \
-    'DiffPIR, 100 calls=diffpir:sr4' --data "$DATA/Set14" --limit 7 --out "$OUT/many-calls" --weights "$WEIGHTS"
+  held-out many-calls 'DP-IR, 8 steps=sr4' 'DP-IR, 25 steps=sr4,steps=25' \
+    'DP-IR, 100 ancestral steps=sr4,steps=100,sampler=ddpm,eta=1' \
+    'DP-IR, 100 ancestral steps from 702=sr4,steps=100,sampler=ddpm,eta=1,tau=702' \
+    'restorer=restorer:sr4' 'restorer + noise=noise:sr4' 'DiffPIR, 100 calls=diffpir:sr4'
 }
 other-sets() { # small smooth images, and many natural ones
   dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'restorer=restorer:sr4' \
@@ -31,9 +33,6 @@ other-sets() { # small smooth images, and many natural ones
     --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
 }
 tau() { ablate tau; }
-tau-Set14() {
-  dp-ir ablate tau 100 300 500 700 --data "$DATA/Set14" --out "$OUT/tau-Set14" --weights "$WEIGHTS"
-}
 steps() { ablate steps; }
 sampler() { ablate sampler 4 8 16; }
 start() { ablate start; }
@@ -73,8 +72,8 @@ ablate() { # a study on them crops of the photographs that were held out of trai
   dp-ir ablate "$study" "$@" --data "$OUT/held-out" --out "$OUT/$study" --weights "$WEIGHTS"
 }
 
-parts=(methods many-calls other-sets tau tau-Set14 steps sampler start restorer denoiser swap fusion sampling baselines)
-[ -d "$OUT/held-out" ] || python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
+parts=(methods many-calls other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
+python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
 for part in "${@:-${parts[@]}}"; do
   "$part"
   keep "$part"

@@ -317,3 +317,37 @@ def test_bursts_can_be_looked_at():
     assert shown.shape == (1, 3, 5, 6)
     assert torch.allclose(shown[0, 1] ** 2.2, burst[0, 0, 1:3].mean(0), atol=1e-6)
     assert shown_observation(torch.rand(1, 1, 5, 6)).shape == (1, 3, 5, 6)
+
+
+def test_images_of_one_name_are_refused(tmp_path):
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    for suffix in ("png", "bmp"):
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / f"a.{suffix}")
+    (twice,) = open_datasets([folder], scale=4, degrade=degrade)
+    with pytest.raises(DataError, match="called 'a'"):
+        evaluate(["bicubic"], [twice], out=tmp_path / "out", metrics=[PSNR()])
+
+
+def test_metric_that_crashes_leaves_a_note(tmp_path, datasets):
+    class Crashing:
+        name, protocol, higher_is_better = "PSNR-Y", "crashes", True
+
+        def __call__(self, output, target):
+            raise RuntimeError("out of order")
+
+    results = evaluate(["bicubic"], datasets, out=tmp_path, metrics=[PSNR(), Crashing()])
+    assert all(record.error is None and set(record.values) == {"PSNR"} for record in results.records)
+    assert any("RuntimeError: out of order" in note for note in results.notes)
+
+
+def test_grey_targets_are_noted(tmp_path):
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32)).astype(np.uint8)).save(folder / "a.png")
+    (grey,) = open_datasets([folder], scale=4, degrade=degrade)
+    notes = [
+        evaluate(["bicubic"], [grey], out=tmp_path / name, metrics=[PSNR(channels=channels)]).notes
+        for name, channels in (("y", "y"), ("rgb", "rgb"))
+    ]
+    assert [any("Greyscale" in note for note in own) for own in notes] == [True, False]

@@ -64,7 +64,7 @@ def test_highest_tau_is_the_last_that_the_denoiser_knows(subject, bundle):
 
 
 def test_values_replace_the_grid(subject, bundle):
-    asked = Subject(str(bundle), values=(100, 150, 5000))
+    asked = Subject(str(bundle), values=(100, 150))
     assert {tau for tau in taus(STUDIES["tau"](asked)) if tau} == {100, 150}
     steps = STUDIES["steps"](Subject(str(bundle), values=(3, 5)))
     assert [variant.x for variant in steps.variants] == [None, 3, 5]
@@ -89,6 +89,25 @@ def test_plots_show_every_measured_method(subject, tmp_path):
     written = draw(study, results, tmp_path)
     assert [path.name for path in written] == ["Set-plane.svg", "Set-curves.svg"]
     text = Path(written[0]).read_text()
-    assert all(variant.name in text for variant in study.variants)
+    shown = ["restorer", "DP-IR", *(f"{variant.x:g}" for variant in study.variants[1:])]
+    assert all(f">{label}<" in text or f"-- {label} --" in text for label in shown)
     only_one = Results("", results.methods, ["Set"], metrics[:1], records)
     assert draw(study, only_one, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "part"),
+    [("tau", (9000,), "at most"), ("start", (0,), "above 0"), ("steps", (2.5,), "whole numbers"),
+     ("sampler", (float("nan"),), "whole numbers"), ("tau", (float("nan"),), "at most")],
+)  # fmt: skip
+def test_values_that_cannot_be_are_refused(bundle, name, values, part):
+    with pytest.raises(DataError, match=part):
+        STUDIES[name](Subject(str(bundle), values=values))
+
+
+def test_bundle_without_a_restorer_takes_the_first_that_is_named():
+    with pytest.raises(DataError, match="holds no restorer"):
+        STUDIES["steps"](Subject("sr4-rlfn"))
+    study = STUDIES["steps"](Subject("sr4-rlfn", restorers={"ours": "sr4"}))
+    assert all(variant.text.endswith(",restorer=sr4") for variant in study.variants)
+    parse_method(study.variants[1].text, device="cpu")

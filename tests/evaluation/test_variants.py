@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from dp_ir.checkpoints.contract import NetworkInfo
+from dp_ir.checkpoints.network_file import save_network
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.method import Observation
@@ -67,6 +69,17 @@ def test_strength_1_is_the_bundle_and_strength_0_the_plain_method(bundle):
     weak = image(f"weaker:{bundle},denoiser_strength=0")
     assert weak.calls == whole.calls
     assert not torch.equal(weak.image, whole.image)
+
+
+def test_weaker_networks_keep_their_own_ranges_and_precision(bundle, tmp_path):
+    torch.manual_seed(1)
+    restorer = FastSR(channels=8, blocks=1)
+    in_levels = NetworkInfo(scale=4, value_range=(0.0, 255.0))
+    save_network(tmp_path / "levels.safetensors", restorer, kind="restorer", info=in_levels)
+    text = f"{bundle},tau=0,restorer={tmp_path / 'levels.safetensors'},restorer.probe=no"
+    whole, plain = (parse_method(f"{kind}:{text}", device="cpu")(OBSERVATION, 3).image for kind in ("weaker", "bundle"))
+    torch.testing.assert_close(whole, plain)
+    assert 0.1 < plain.mean() < 0.9
 
 
 def test_identities_tell_variants_apart(bundle):

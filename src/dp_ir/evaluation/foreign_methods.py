@@ -23,7 +23,7 @@ from torch import Tensor
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.dataset import find_images, is_image, load_rgb
 from dp_ir.evaluation.method import Method, Observation, Output
-from dp_ir.evaluation.methods import identity_text, read_settings
+from dp_ir.evaluation.methods import identity_text, network_identity, read_settings
 from dp_ir.restoration.inputs import observe
 
 # What tells observation and target apart in the names of a data set, see `layouts`.
@@ -126,7 +126,10 @@ class FunctionMethod:
     def identity(self) -> str:
         """File, name and settings."""
         function = self.source.rpartition(":")[2]
-        return identity_text("function", function=function, file=self.digest, settings=dict(self.settings))
+        weights = network_identity(self.function, None) if self.networks else ""
+        return identity_text(
+            "function", function=function, file=self.digest, settings=dict(self.settings), weights=weights
+        )
 
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Call the function; raises ImageReadError for what is no image, and whatever the function raises."""

@@ -69,7 +69,13 @@ def train_forms(
     """
     folder = locate_bundle(bundle)
     entries = read_config(folder).networks
+    if missing := [kind for kind in ("restorer", "denoiser") if kind not in entries]:
+        raise DataError(
+            f"The bundle '{bundle}' holds no {' and no '.join(missing)}, for which fusions could be trained."
+        )
     partners = [f"partners.{kind}={folder / entries[kind].file}" for kind in ("restorer", "denoiser")]
+    if fixed := [text for text in overrides if text.startswith("data.validation_fraction")]:
+        raise DataError(f"The forms are compared on the usual held-out photographs: leave out {fixed[0]}.")
     task = read_config(folder).settings.task
     files = {ANALYTIC: measure_inverse_variance(bundle, data, out / ANALYTIC.replace(" ", "-") / "fusion.safetensors")}
     for name, form in FORMS.items():
@@ -159,7 +165,7 @@ def photographs(data: Path, *, held_out: bool, side: int = 192, limit: int | Non
     Raises:
         DataError: there are none.
     """
-    fraction = DataRecipe.validation_fraction
+    fraction = DataRecipe.validation_fraction  # the forms are trained with it, see `train_forms`
     files = [file for file in image_files(data) if is_held_out(str(file.relative_to(data)), fraction) == held_out]
     if not files:
         which = "held out for validation" if held_out else "left to train on"

@@ -20,7 +20,9 @@ from dp_ir.evaluation.plots import Axis, Point, Series, curves, plane
 from dp_ir.evaluation.results import MetricInfo, Results
 from dp_ir.evaluation.stored import safe_name
 from dp_ir.evaluation.summary import summarise
+from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
 
+_DEFAULT = NoiseSchedule.from_config(DEFAULT_SETTINGS.schedule)
 _STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
@@ -68,7 +70,7 @@ class Subject:
     Args:
         bundle: name, folder or hub id.
         values: the grid of the study, where the default one is not wanted.
-        restorers: further restorers by name, for `swap` and `restorer`.
+        restorers: further restorers by name, for `swap` and `restorer`; see also `has_restorer`.
         denoisers: further denoisers by name, for `swap` and `denoiser`.
         fusions: fusion files by name, for `fusion`.
     """
@@ -83,6 +85,11 @@ class Subject:
     def settings(self) -> BundleSettings:
         """Of the bundle."""
         return read_config(locate_bundle(self.bundle)).settings
+
+    @property
+    def has_restorer(self) -> bool:
+        """Whether the bundle holds a restorer; without one the first of `restorers` takes its place."""
+        return "restorer" in read_config(locate_bundle(self.bundle)).networks
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -100,10 +107,31 @@ class Subject:
         schedule = self.schedule
         return float(schedule.T if float(schedule.sigma(schedule.T)) <= highest else int(schedule.step(highest)))
 
+    def taus(self, highest: float) -> Sequence[float]:
+        """The values as steps where sampling starts; raises DataError for those that the networks do not know."""
+        for value in self.values:
+            if not 0 < value <= highest:
+                raise DataError(
+                    f"tau = {value:g} was asked for: it must lie above 0 and be at most {highest:g}, up to where the "
+                    "networks know the noise."
+                )
+        return self.values
+
+    def counts(self) -> list[int]:
+        """The values as numbers of steps; raises DataError for what is none."""
+        for value in self.values:
+            if not (value >= 1 and value == value // 1):
+                raise DataError(f"{value:g} steps were asked for: give whole numbers of at least 1.")
+        return [int(value) for value in self.values]
+
     def variant(
         self, name: str, *, kind: str = "bundle", group: str = "", x: float | None = None, **settings: Any
     ) -> Variant:
         """The bundle with some settings changed."""
+        if not self.has_restorer and "restorer" not in settings:
+            if not self.restorers:
+                raise DataError(f"The bundle '{self.bundle}' holds no restorer: name one with --restorer NAME=SOURCE.")
+            settings["restorer"] = next(iter(self.restorers.values()))
         changes = "".join(f",{key}={_text(value)}" for key, value in settings.items())
         return Variant(f"{name}={kind}:{self.bundle}{changes}", group, x)
 
@@ -115,14 +143,13 @@ class Subject:
 def tau_study(subject: Subject) -> Study:
     """Where sampling starts, from the restorer alone up to T."""
     highest, steps = subject.highest_tau(), subject.settings.steps
-    grid = subject.values or sorted({*range(50, int(highest), 50), int(highest)})
+    grid = subject.taus(highest) or (*range(50, int(highest) - 24, 50), highest)
     schedule = subject.schedule
     variants = [subject.restorer_alone()]
     variants += [
         subject.variant(f"tau {tau:g}, {count} steps", tau=tau, steps=count, group=f"{count} steps", x=tau)
         for count in sorted({steps, max(1, steps // 2)})
         for tau in grid
-        if tau <= highest
     ]
     end = f"sigma(tau) is {float(schedule.sigma(highest)):.3g} at the highest tau, {highest:g} of {schedule.T}"
     if highest < schedule.T:
@@ -135,7 +162,7 @@ def tau_study(subject: Subject) -> Study:
 
 def steps_study(subject: Subject) -> Study:
     """How many network calls are spent."""
-    grid = [int(value) for value in subject.values] or [1, 2, 4, 8, 16, 32]
+    grid = subject.counts() or [1, 2, 4, 8, 16, 32]
     variants = [subject.restorer_alone()]
     variants += [subject.variant(f"{n} steps", steps=n, group="DP-IR", x=n) for n in grid]
     return Study("How many calls are needed?", variants, Axis("calls of the denoiser and of the fusion", log=True))
@@ -143,7 +170,7 @@ def steps_study(subject: Subject) -> Study:
 
 def sampler_study(subject: Subject) -> Study:
     """Samplers, each with the jump to tau and without it (the paper's table 10)."""
-    grid = [int(value) for value in subject.values] or [4, 8, 16, 32]
+    grid = subject.counts() or [4, 8, 16, 32]
     tau, highest = subject.settings.tau, subject.highest_tau()
     variants = [subject.restorer_alone()]
     for start, place in ((tau, f"from tau {tau:g}"), (highest, f"from {highest:g}")):
@@ -172,7 +199,7 @@ def sampler_study(subject: Subject) -> Study:
 def start_study(subject: Subject) -> Study:
     """What is diffused to tau, and what follows (the paper's table 8)."""
     highest = subject.highest_tau()
-    grid = [tau for tau in (subject.values or (100, 200, 300, 400, 500, 600)) if tau <= highest]
+    grid = subject.taus(highest) or [tau for tau in (100, 200, 300, 400, 500, 600) if tau <= highest]
     kinds = {
         "restorer's output, fusion": "bundle",
         "upsampled observation, fusion": "upsampled",
@@ -181,8 +208,19 @@ def start_study(subject: Subject) -> Study:
     }
     variants = [subject.restorer_alone()]
     for group, kind in kinds.items():
-        variants += [subject.variant(f"{group}, tau {tau:g}", kind=kind, tau=tau, group=group, x=tau) for tau in grid]
-    return Study("Does the jump from the restorer's output beat other late starts?", variants, Axis("tau (step of T)"))
+        for tau in grid:
+            # SDEdit and CCDF count tau in a schedule of their own.
+            own = tau if kind in ("bundle", "upsampled") else _DEFAULT.step(subject.schedule.sigma(tau))
+            variants.append(
+                subject.variant(f"{group}, tau {tau:g}", kind=kind, tau=round(float(own), 6), group=group, x=tau)
+            )
+    note = (
+        f"With the fusion {subject.settings.steps} steps are taken, by SDEdit and CCDF 20. SDEdit from the restorer's "
+        "output is also what ES-DDPM does with a generator's."
+    )
+    return Study(
+        "Does the jump from the restorer's output beat other late starts?", variants, Axis("tau (step of T)"), [note]
+    )
 
 
 def fusion_study(subject: Subject) -> Study:
@@ -199,7 +237,7 @@ def swap_study(subject: Subject) -> Study:
     if not subject.restorers and not subject.denoisers:
         raise DataError("The study 'swap' needs other networks: give --restorer NAME=SOURCE or --denoiser NAME=SOURCE.")
     restorers: dict[str, str | None] = {"own": None, **subject.restorers}
-    if "restorer" not in read_config(locate_bundle(subject.bundle)).networks:
+    if not subject.has_restorer:
         del restorers["own"]
     denoisers: dict[str, str | None] = {"own": None, **subject.denoisers}
     variants, notes = [], []
@@ -259,7 +297,8 @@ def draw(
     if len(single) < 2:
         return []
     first = next((metric for metric in single if metric.name == fidelity), single[0])
-    second = next((metric for metric in single if metric.name == perception), single[-1])
+    others = [metric for metric in single if metric is not first]
+    second = next((metric for metric in others if metric.name == perception), others[-1])
     x, y = _axis(first), _axis(second)
     variants = {variant.name: variant for variant in study.variants}
     written = []
@@ -270,7 +309,9 @@ def draw(
             if row.method.name in variants and {first.name, second.name} <= row.values.keys()
         ]
         means = {row.method.name: (row.values[first.name].mean, row.values[second.name].mean) for row in rows}
-        points = [Point(name, *mean, group=variants[name].group) for name, mean in means.items()]
+        if not means:  # nothing was measured here
+            continue
+        points = [Point(_short(variants[name]), *mean, group=variants[name].group) for name, mean in means.items()]
         stem = safe_name(summary.dataset)
         written.append(plane(points, out / f"{stem}-plane.svg", x=x, y=y, title=f"{study.question} {summary.dataset}"))
         lines = [
@@ -327,6 +368,11 @@ def _sigma_range(path: Path) -> tuple[float, float] | None:
 
 def _eta(sampler: str) -> float:
     return 1.0 if sampler == "ddpm" else 0.0
+
+
+def _short(variant: Variant) -> str:
+    """What tells a variant apart within its group, which has its own colour."""
+    return variant.name if variant.x is None else f"{variant.x:g}"
 
 
 def _text(value: Any) -> str:

@@ -162,6 +162,11 @@ def protocols(results: Results, *, reference: str | None = None, test: str | Non
         )
     if any(row.method.flops_base is not None for s in summaries for row in s.rows):
         lines.append("GFLOPs: what runs once + what one sampling step takes x the steps taken")
+    if any(row.seconds is not None for s in summaries for row in s.rows):
+        lines.append(
+            "s / image and peak memory: of the run that made each image, whatever else the machine did; on a CPU the "
+            "peak is by how much the process grew, so that it is least for what runs last"
+        )
     lines += [
         f"{s.dataset}: all means are over the {len(s.images)} of {s.total} images that every method has"
         for s in summaries

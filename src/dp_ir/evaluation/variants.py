@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import RestorationMethod, bundle_method, identity_text, read_settings
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
+from dp_ir.restoration.precision import uses_bfloat16
 
 _WINDOW = 5  # of the local Wiener filter
 
@@ -88,7 +89,7 @@ def weaker_method(name: str, source: str, settings: dict[str, str], device: str)
     method = _restoration(name, source, {key: text for key, text in settings.items() if key not in own}, device)
     restoration = method.restoration
     scale = scale_of(restoration)
-    parts: dict[Any, Any] = {kind: _guarded(restoration, kind) for kind in restoration.networks}
+    parts: dict[Any, Any] = {kind: _guarded(method, kind) for kind in restoration.networks}
     parts["restorer"] = _blend(parts["restorer"], strengths["restorer_strength"], lambda y: enlarged(y, scale))
     if "denoiser" in parts:
         parts["denoiser"] = _blend(parts["denoiser"], strengths["denoiser_strength"], local_wiener)
@@ -142,15 +143,19 @@ def _restoration(name: str, source: str, settings: dict[str, str], device: str) 
     return method
 
 
-def _guarded(restoration: Restoration, kind: Any) -> GuardedNetwork:
-    return GuardedNetwork(kind, restoration.networks[kind], restoration.infos[kind], device=restoration.device)
+def _guarded(method: RestorationMethod, kind: Any) -> GuardedNetwork:
+    own = method.restoration
+    bfloat16 = uses_bfloat16(method.precision, own.device)
+    return GuardedNetwork(kind, own.networks[kind], own.infos[kind], device=own.device, bfloat16=bfloat16)
 
 
 def _blend(network: GuardedNetwork, strength: float, plain: Callable[..., Tensor]) -> GuardedNetwork:
     def blended(*arguments: Tensor) -> Tensor:
         return strength * network(*arguments) + (1 - strength) * plain(*arguments)
 
-    return GuardedNetwork(network.kind, blended, network.info, device=network.device)
+    # What is inside has met its own ranges and conventions already.
+    info = replace(network.info, value_range=(0.0, 1.0), sigma_input="sigma", size_multiple=1, half_safe=False)
+    return GuardedNetwork(network.kind, blended, info, device=network.device)
 
 
 def _share(text: str) -> float:

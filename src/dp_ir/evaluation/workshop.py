@@ -145,7 +145,7 @@ class Workshop:
             _check(output, pair.target, method, observation)
         except Exception as error:  # a method may fail in any way; the others go on
             path.unlink(missing_ok=True)  # an older image is not this method's
-            return replace(record, error=_sentence(error))
+            return replace(record, error=sentence_of(error))
         # Reading an image that another program made says nothing about that program.
         if not isinstance(method, ImagesMethod):
             record = replace(record, seconds=seconds, peak_memory=peak.added)
@@ -218,8 +218,8 @@ def _judged(metrics: Sequence[Metric], output: Tensor, target: Tensor) -> tuple[
     for metric in metrics:
         try:
             values[metric.protocol] = float(metric(output, target)[0])
-        except DataError as error:
-            reasons[metric.name] = str(error)
+        except Exception as error:  # a metric of another package may fail in any way; the others go on
+            reasons[metric.name] = sentence_of(error)
     return values, reasons
 
 
@@ -250,6 +250,7 @@ def _measured(device: str) -> Iterator[PeakMemory]:
         yield peak
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """One line about an error, with its type unless it is one of this package, which say all in their sentence."""
     text = " ".join(str(error).split())
     return text if isinstance(error, DPIRError) and text else f"{type(error).__name__}: {text}".rstrip(": ")

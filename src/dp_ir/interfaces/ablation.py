@@ -96,6 +96,7 @@ def ablate(
         "--restorer": restorer or [], "--denoiser": denoiser or [],
         "--photos": [photos], "--train-steps": [train_steps if extra else None], "--recipe": recipe or [],
         "--metric": metric or [], "--weights": [weights], "--limit": [limit], "--seed": [seed or None],
+        "--processes": [None if processes == 1 else processes], "--device": [None if device == "auto" else device],
     }  # fmt: skip
     results = compare(
         [variant.text for variant in planned.variants],
