@@ -9,7 +9,7 @@ import torchvision
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import CheckpointError, DataError, MissingExtraError
 from dp_ir.evaluation import extras
-from dp_ir.evaluation.lpips import LPIPS, load_lpips
+from dp_ir.evaluation.lpips import LPIPS, load_lpips, network_class
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +161,11 @@ def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(extras.importlib, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"torchvision.*dp-ir\[eval\]"):
         load_lpips()
+
+
+def test_other_weights_have_another_protocol():
+    torch.manual_seed(0)
+    first, second = (LPIPS(network_class()(net="squeeze", pnet_rand=True)) for _ in range(2))
+    assert first.protocol != second.protocol
+    assert LPIPS(first.network).protocol == first.protocol
+    assert first.name == second.name == "LPIPS"

@@ -7,6 +7,7 @@ the SqueezeNet backbone: a claim made with it needs the control of `noise_contro
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class _BackboneInfo:
         weights: its class of weights in torchvision.
         files: names under which it is looked for in a folder: torchvision's own file, and the convolutions alone.
         smallest_side: of an image; below, one of its max-poolings has no input left.
+        weights_hash: of torchvision's weights, which go without saying; see `_weights_hash`.
     """
 
     title: str
@@ -47,6 +49,7 @@ class _BackboneInfo:
     weights: str
     files: tuple[str, str]
     smallest_side: int
+    weights_hash: str = ""
 
 
 _BACKBONES: dict[Backbone, _BackboneInfo] = {
@@ -56,6 +59,7 @@ _BACKBONES: dict[Backbone, _BackboneInfo] = {
         "SqueezeNet1_1_Weights",
         ("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1_features.pth"),
         17,
+        "31a70309",
     ),
     "alex": _BackboneInfo(
         "AlexNet", "alexnet", "AlexNet_Weights", ("alexnet-owt-7be5be79.pth", "alexnet_features.pth"), 31
@@ -81,6 +85,7 @@ class LPIPS:
     def __init__(self, network: nn.Module, scale: Scale = "full") -> None:
         self.network = network
         self.scale: Scale = scale
+        self._weights = _weights_hash(network)
 
     @property
     def backbone(self) -> Backbone:
@@ -98,8 +103,10 @@ class LPIPS:
     def protocol(self) -> str:
         """How the number came about."""
         halved = "" if self.scale == "full" else ", both images halved by antialiased bicubic (MATLAB imresize 0.5)"
-        title = _BACKBONES[self.backbone].title
-        return f"{self.name}: LPIPS v0.1, {title}, RGB clipped to [0, 1]{halved}; mean over images"
+        info = _BACKBONES[self.backbone]
+        # With other weights the number is another one.
+        weights = "" if self._weights == info.weights_hash else f" (weights {self._weights})"
+        return f"{self.name}: LPIPS v0.1, {info.title}{weights}, RGB clipped to [0, 1]{halved}; mean over images"
 
     @torch.inference_mode()
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -153,6 +160,15 @@ def load_lpips(weights: str | Path | None = None, backbone: Backbone = "squeeze"
 def find_backbone(folder: Path, backbone: Backbone) -> Path | None:
     """The file of a backbone in a folder, or None where the folder has none."""
     return _find(folder, _BACKBONES[backbone])
+
+
+def _weights_hash(network: nn.Module) -> str:
+    """Eight digits that identify the weights of the backbone."""
+    backbone: Any = network.net
+    digest = hashlib.sha256()
+    for tensor in backbone.state_dict().values():
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 def network_class() -> Callable[..., Any]:
