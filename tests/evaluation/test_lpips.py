@@ -102,7 +102,7 @@ class Backbone(torch.nn.Module):
 
     def __init__(self, name):
         super().__init__()
-        self.pnet_type = name
+        self.pnet_type, self.net = name, torch.nn.Identity()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, first, second, normalize):
