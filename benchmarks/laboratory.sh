@@ -14,7 +14,8 @@ keep() { # the pages and plots of a part, without the images
 }
 
 methods() { # all methods with the same frozen networks
-  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'DP-IR, 2 steps=sr4,steps=2' bicubic \
+  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'DP-IR, 2 steps=sr4,steps=2' \
+    'DP-IR, 8 steps from tau 200=sr4,tau=200' 'DP-IR, 4 steps from tau 100=sr4,tau=100,steps=4' bicubic \
     'restorer=restorer:sr4' 'restorer + noise=noise:sr4' 'restorer + noise (half scale)=noise:sr4,metric=lpips-half' \
     'SDEdit, 20 calls=sdedit:sr4' 'CCDF, 20 calls=ccdf:sr4' 'DiffPIR, 20 calls=diffpir:sr4,steps=20' \
     'DDRM, 20 calls=ddrm:sr4' "PMRF, 8 steps=bridge:$PMRF,restorer=sr4" \
@@ -22,14 +23,11 @@ methods() { # all methods with the same frozen networks
     --data "$DATA/Set14" --data "$DATA/Kodak24" --out "$OUT/methods" --weights "$WEIGHTS"
 }
 many-calls() { # what a hundred calls buy
-  held-out many-calls 'DP-IR, 8 steps=sr4' 'DP-IR, 25 steps=sr4,steps=25' \
-    'DP-IR, 100 ancestral steps=sr4,steps=100,sampler=ddpm,eta=1' \
-    'DP-IR, 100 ancestral steps from 702=sr4,steps=100,sampler=ddpm,eta=1,tau=702' \
-    'restorer=restorer:sr4' 'restorer + noise=noise:sr4' 'DiffPIR, 100 calls=diffpir:sr4'
+  held-out many-calls 'DP-IR, 8 steps=sr4' 'DP-IR, 100 ancestral steps=sr4,steps=100,sampler=ddpm,eta=1' \
+    'restorer=restorer:sr4' 'DiffPIR, 100 calls=diffpir:sr4'
 }
 other-sets() { # small smooth images, and many natural ones
-  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'restorer=restorer:sr4' \
-    'restorer + noise=noise:sr4' "PMRF, 8 steps=bridge:$PMRF,restorer=sr4" \
+  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'restorer=restorer:sr4' 'restorer + noise=noise:sr4' \
     --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
 }
 tau() { ablate tau; }
