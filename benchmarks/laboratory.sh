@@ -22,10 +22,6 @@ methods() { # all methods with the same frozen networks
     "PMRF, 25 steps=bridge:$PMRF,restorer=sr4,steps=25" "InDI, 8 steps=bridge:$INDI" \
     --data "$DATA/Set14" --data "$DATA/Kodak24" --out "$OUT/methods" --weights "$WEIGHTS"
 }
-many-calls() { # what a hundred calls buy
-  held-out many-calls 'DP-IR, 8 steps=sr4' 'DP-IR, 100 ancestral steps=sr4,steps=100,sampler=ddpm,eta=1' \
-    'restorer=restorer:sr4' 'DiffPIR, 100 calls=diffpir:sr4'
-}
 other-sets() { # small smooth images, and many natural ones
   dp-ir evaluate 'DP-IR, 8 steps=sr4' 'restorer=restorer:sr4' 'restorer + noise=noise:sr4' \
     --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
@@ -70,7 +66,7 @@ ablate() { # a study on them crops of the photographs that were held out of trai
   dp-ir ablate "$study" "$@" --data "$OUT/held-out" --out "$OUT/$study" --weights "$WEIGHTS"
 }
 
-parts=(methods many-calls other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
+parts=(methods other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
 python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
 for part in "${@:-${parts[@]}}"; do
   "$part"

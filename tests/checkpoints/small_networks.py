@@ -1,6 +1,8 @@
 """Hyper-parameters of a small network of every architecture."""
 
 OWN = {
+    "inverse-variance": {"restored_error": 0.01, "sigmas": [0.1, 0.2], "denoised_errors": [0.01, 0.02]},
+    "unet-bridge": {"channels": [4, 6], "blocks": [1, 1], "encoding": 8, "start": "observation"},
     "unet-denoiser": {"channels": [8, 16], "blocks": [1, 1], "encoding": 8, "sigma_range": [0.01, 0.5]},
     "fusion-3ca": {"channels": 8, "blocks": 1, "encoding": 8},
     "fast-fusion": {"channels": [8, 16], "blocks": [1, 1, 1], "encoding": 8},

@@ -131,15 +131,15 @@ def test_training_improves_what_it_is_trained_for(
     recipe: str, photos: Path, settings: list[str], partners: list[str], tmp_path: Path
 ) -> None:
     extra = ["optim.steps=40", "optim.learning_rate=1e-2", "log.checkpoint=40", "optim.ema=0.5"]
-    if recipe.startswith("fusion"):
+    if recipe in ("fusion-sr4", *BRIDGES):
         extra += partners
-    elif recipe.startswith("restorer"):
+    if recipe in ("restorer-sr4", "indi-sr4"):
         # Bicubic interpolation, where the restorer starts, is hard to beat on smooth shapes; not so for dark inputs.
         extra.append(f"data.observation={_low_resolution(photos, tmp_path / 'dark', brightness=0.5)}")
     _run(recipe, settings, tmp_path / "start", *extra, "optim.learning_rate=1e-12", "optim.steps=1")
     _run(recipe, settings, tmp_path / "run", *extra)
     before, after = _figures(tmp_path / "start")[-1], _figures(tmp_path / "run")[-1]
-    judged = {"denoiser": "mse_sigma", "restorer": "mse", "fusion": "mse_fused"}[recipe.partition("-")[0]]
+    judged = {"denoiser": "mse_sigma", "restorer": "mse", "fusion": "mse_fused"}.get(recipe.partition("-")[0], "mse_t1")
     figures = [name for name in after if name.startswith(judged)]
     assert figures
     for name in figures:
