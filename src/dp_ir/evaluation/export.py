@@ -243,5 +243,9 @@ def _with_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_size(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A method with its size as a pair, and its numbers of operations as numbers."""
     size = entry["flops_size"]
-    return {**entry, "flops_size": None if size is None else tuple(size)}
+    operations = {
+        name: None if entry[name] is None else float(entry[name]) for name in ("flops_base", "flops_per_call")
+    }
+    return {**entry, **operations, "flops_size": None if size is None else tuple(size)}
