@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,8 +39,8 @@ Value = TypeVar("Value")
 
 
 def identity_text(kind: str, **facts: Any) -> str:
-    """An identity for `Method.identity`: kind and facts as JSON, which must decide the outputs."""
-    return json.dumps({"kind": kind, **facts}, sort_keys=True, default=str)
+    """An identity for `Method.identity`: version, kind and facts as JSON, which must decide the outputs."""
+    return json.dumps({"dp_ir": version("dp-ir"), "kind": kind, **facts}, sort_keys=True, default=str)
 
 
 def read_settings(
