@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything in docs/laboratory: benchmarks/laboratory.sh [PART...], all parts without one (some hours on two cores).
-# Each part can be interrupted and run again. DATA holds the test sets, PHOTOS the training photographs, WEIGHTS the
-# backbone of LPIPS and the outside networks of the swap; the two bridges are trained as docs/training.md says.
+# It needs the extra dev in the active environment, for deepinv and the outside networks. Each part can be interrupted
+# and run again. DATA holds the test sets, PHOTOS the training photographs, WEIGHTS the backbone of LPIPS and the outside
+# networks of the swap; the two bridges are trained as docs/training.md says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 DATA=${DATA:-../shared/data/test} PHOTOS=${PHOTOS:-../shared/data/train} WEIGHTS=${WEIGHTS:-../shared/weights}

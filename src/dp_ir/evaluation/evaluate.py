@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.cost import FLOPS_PROTOCOL
-from dp_ir.evaluation.dataset import load_rgb
 from dp_ir.evaluation.described import Described, check_names, describe, tuning_metric
+from dp_ir.evaluation.frechet import ImageFiles
 from dp_ir.evaluation.image_records import (
     ImageRecord,
     fingerprint,
@@ -63,17 +63,18 @@ class _Item:
     grey: bool
 
 
-class _Images(Sequence[Tensor]):
-    """Images that are read when they are asked for."""
+class _Targets(Sequence[Tensor]):
+    """Targets of a data set that are read when they are asked for."""
 
-    def __init__(self, places: Sequence[Any], read: Callable[[Any], Tensor]) -> None:
-        self._places, self._read = places, read
+    def __init__(self, dataset: Any, places: Sequence[int]) -> None:
+        self._dataset, self._places = dataset, places
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # slices would read all
-        return self._read(self._places[index])
+        target: Tensor = self._dataset[self._places[index]].target
+        return target
 
 
 def evaluate(
@@ -261,7 +262,7 @@ def _tuned(
     if stored.get("key") == key:
         return float(stored["std"])
     files = [stored_image(out, entry.base, dataset.name, item.name) for item, _ in kept]
-    std, _ = tune(metric, files, _targets(dataset, places), seeds)
+    std, _ = tune(metric, files, _Targets(dataset, places), seeds)
     write_json(path, {"key": key, "std": std})
     return std
 
@@ -312,22 +313,18 @@ def _set_values(
     path = stored_image(out, method, dataset.name, "x").with_name(".set.json")
     content = _read_json(path)
     known = content.get("values", {}) if content.get("key") == key else {}
-    outputs = _Images([stored_image(out, method, dataset.name, item.name) for item in items], load_rgb)
+    outputs = ImageFiles([stored_image(out, method, dataset.name, item.name) for item in items])
     values: dict[str, float] = {}
     for metric in metrics:
         if metric.protocol not in known:
             try:
-                known[metric.protocol] = float(metric(outputs, _targets(dataset, [item.image for item in items])))
+                known[metric.protocol] = float(metric(outputs, _Targets(dataset, [item.image for item in items])))
             except Exception as error:  # such as too few images for it; the other metrics go on
                 run.notes.append(f"{metric.name} has no value for {method} on {dataset.name}: {sentence_of(error)}")
                 continue
             write_json(path, {"key": key, "values": known})
         values[metric.name] = known[metric.protocol]
     return values
-
-
-def _targets(dataset: Any, places: Sequence[int]) -> Sequence[Tensor]:
-    return _Images(places, lambda place: dataset[place].target)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.dataset import find_images, is_image, load_rgb
+from dp_ir.evaluation.layouts import ROLE
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import identity_text, network_identity, read_settings
 from dp_ir.restoration.inputs import observe
 
 # What tells observation and target apart in the names of a data set, see `layouts`.
-_ROLE = re.compile(r"([_-](HR|LR|GT|LQ)|[_-]?x\d+)+$", re.IGNORECASE)
 _TAIL = re.compile(r"[._\- (]|x\d", re.IGNORECASE)  # how an ending that a program appends can begin
 
 
@@ -88,7 +88,7 @@ def _named(folder: Path, name: str) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if is_image(path))
     if exact := [path for path in files if path.stem == name]:
         return exact
-    bare = _ROLE.sub("", name)
+    bare = ROLE.sub("", name)
     for start in dict.fromkeys([name, bare or name]):
         tails = {path: path.stem[len(start) :] for path in files if path.stem.startswith(start)}
         found = [path for path, tail in tails.items() if not tail or _TAIL.match(tail)]

@@ -27,7 +27,7 @@ from dp_ir.evaluation.synthetic_burst import read_frame, read_truth
 Degrade = Callable[[Tensor], Tensor]
 
 # What data sets append to the same name in the two folders: "img_001_SRF_4_HR" and "..._LR", "0801" and "0801x4".
-_ROLE = re.compile(r"([_-](HR|LR|GT|LQ)|[_-]?x\d+)+$", re.IGNORECASE)
+ROLE = re.compile(r"([_-](HR|LR|GT|LQ)|[_-]?x\d+)+$", re.IGNORECASE)
 _TARGETS = ("hr", "gt", "sharp", "target", "targets", "clean", "gtmod12")
 _OBSERVATIONS = ("lq", "lr", "blur", "input", "inputs", "noisy", "degraded")
 _OF_SCALE = ("lr_x{0}", "lr_bicubic/x{0}", "lrbicx{0}")
@@ -277,8 +277,8 @@ def _by_name(paths: Sequence[Path], folder: Path, *, with_role: bool) -> dict[st
     named: dict[str, Path] = {}
     for path in paths:
         name = _stem(path, folder)
-        if not with_role and path.stem != _ROLE.sub("", path.stem) != "":
-            name = _ROLE.sub("", name)
+        if not with_role and path.stem != ROLE.sub("", path.stem) != "":
+            name = ROLE.sub("", name)
         if name in named:
             raise DataError(
                 f"'{named[name]}' and '{path}' count as the same name '{name}', so their partners are not clear; "
