@@ -166,7 +166,7 @@ class Measurement:
         denoise = GuardedNetwork(
             "denoiser", network, info_of(network), device=device, bfloat16=uses_bfloat16("auto", device)
         )
-        images = open_dataset(self.options.data / "CBSD68", degrade=lambda clean: clean)
+        images = open_dataset(self.options.data / "CBSD68", degrade=lambda clean, **_: clean)
         metric = PSNR()
         psnr: dict[int, list[float]] = {level: [] for level in DENOISER_BARS}
         for index in self.track(self.chosen(images), "CBSD68, denoiser"):

@@ -2,9 +2,10 @@
 
     python benchmarks/compare_picture.py photo.png -o comparison.png --crop 30,20,64,48
 
-Each crop is a row; crops are given in pixels of the input as left,top,width,height. Left out: one from the centre.
-With --target the true image is the last column; with --degrade the input file is itself the true image, and what is
-restored is its reduction by the task's degradation.
+Each crop is a row; crops are given in pixels of the input (cells of a burst's mosaic) as left,top,width,height. Left
+out: one from the centre. With --target the true image is the last column; with --degrade the input file is itself
+the true image, and what is restored comes about by the degradation of the bundle's task: an image, or a burst of which
+the first frame, demosaicked and enlarged, is shown.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.dataset import load_rgb
+from dp_ir.evaluation.method import Observation
+from dp_ir.evaluation.methods import Interpolation
+from dp_ir.image import Picture, to_tensor
+from dp_ir.image.burst import Burst
+from dp_ir.image.data_layouts import load_rgb
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
+from dp_ir.tasks.task import image_generator
 
 Crop = tuple[int, int, int, int]
-TASK = get_task("sr4")
 GAP, TEXT, DEFAULT_CROP = 6, 18, 64
 
 
@@ -43,8 +47,8 @@ def centre_crop(height: int, width: int) -> Crop:
 
 
 def cut(image: Tensor, crop: Crop, zoom: int) -> Image.Image:
-    """The crop of an image of output size as a Pillow image, each pixel repeated `zoom` times."""
-    left, top, width, height = (TASK.scale * value for value in crop)
+    """The crop of an image, in its pixels, as a Pillow image, each pixel repeated `zoom` times."""
+    left, top, width, height = crop
     part = image[0, :, top : top + height, left : left + width].clamp(0, 1).permute(1, 2, 0).numpy()
     picture = Image.fromarray(np.round(part * 255).astype(np.uint8))
     return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
@@ -71,20 +75,23 @@ def compose(columns: Sequence[tuple[str, Tensor]], crops: Sequence[Crop], zoom: 
 
 
 def make(options: argparse.Namespace) -> Image.Image:
+    restore = Restoration.from_pretrained(options.bundle, device="cpu")
+    task = get_task(restore.settings.task)
     given = load_rgb(options.image)
     target: Tensor | None = None
     if options.degrade:
-        target = TASK.crop(given)
-        observation = TASK.degrade(target)
+        target = task.crop(given)
+        made = task.degrade(target, generator=image_generator(options.image.stem, options.seed))
+        observed = Observation("", "", made.frames[None], made.camera) if isinstance(made, Burst) else _image(made)
     else:
-        observation = given
+        observed = _image(given)
         if options.target:
             target = load_rgb(options.target)
-    height, width = observation.shape[-2:]
-    if target is not None and target.shape[-2:] != (TASK.scale * height, TASK.scale * width):
+    height, width = observed.image.shape[-2:]
+    if target is not None and target.shape[-2:] != (task.scale * height, task.scale * width):
         raise DataError(
             f"The target has {target.shape[-1]}x{target.shape[-2]} pixels, but the input of {width}x{height} needs one "
-            f"of {TASK.scale * width}x{TASK.scale * height}; give the image that belongs to it."
+            f"of {task.scale * width}x{task.scale * height}; give the image that belongs to it."
         )
     crops = options.crop or [centre_crop(height, width)]
     for left, top, w, h in crops:
@@ -92,27 +99,40 @@ def make(options: argparse.Namespace) -> Image.Image:
             raise DataError(
                 f"The crop {left},{top},{w},{h} leaves the input of {width}x{height} pixels; move it inside."
             )
-    result = Restoration.from_pretrained(options.bundle, device="cpu")(
-        observation, seed=options.seed, tau=options.tau, steps=options.steps, sampler=options.sampler
-    )
-    if options.enlarge == "nearest":
-        enlarged = interpolate(observation, scale_factor=TASK.scale, mode="nearest")
+    result = restore(observed.input, seed=options.seed, tau=options.tau, steps=options.steps, sampler=options.sampler)
+    if observed.camera is not None:
+        columns = [("first frame", Interpolation(scale=task.scale // 2)(observed, 0).image)]
+    elif task.scale == 1:
+        columns = [("input", observed.image)]
+    elif options.enlarge == "nearest":
+        columns = [("input (nearest)", interpolate(observed.image, scale_factor=task.scale, mode="nearest"))]
     else:
-        enlarged = imresize(observation, TASK.scale)
-    columns = [(f"input ({options.enlarge})", enlarged), ("restorer", result.restored), ("DP-IR", result.image)]
+        columns = [("input (bicubic)", Interpolation(scale=task.scale)(observed, 0).image)]
+    columns += [("restorer", _tensor(result.restored)), ("DP-IR", _tensor(result.image))]
     if target is not None:
         columns.append(("original", target))
-    return compose(columns, crops, options.zoom)
+    scaled = [(task.scale * x, task.scale * y, task.scale * w, task.scale * h) for x, y, w, h in crops]
+    return compose(columns, scaled, options.zoom)
+
+
+def _image(observation: Tensor) -> Observation:
+    return Observation("", "", observation)
+
+
+def _tensor(result: Tensor | Picture) -> Tensor:
+    return to_tensor(result) if isinstance(result, Picture) else result
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("image", type=Path, help="the small image, or with --degrade the true one")
+    parser.add_argument("image", type=Path, help="the degraded image, or with --degrade the true one")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--target", type=Path, help="the true image, four times as large")
-    parser.add_argument("--degrade", action="store_true", help="reduce the image first; it is its own target then")
+    parser.add_argument("--target", type=Path, help="the true image")
+    parser.add_argument("--degrade", action="store_true", help="degrade the image first; it is its own target then")
     parser.add_argument("--crop", type=read_crop, action="append", help="left,top,width,height; may be repeated")
-    parser.add_argument("--enlarge", choices=("bicubic", "nearest"), default="bicubic", help="how the input is shown")
+    parser.add_argument(
+        "--enlarge", choices=("bicubic", "nearest"), default="bicubic", help="how a small input is shown"
+    )
     parser.add_argument("--zoom", type=int, choices=range(1, 9), default=1, help="repeat every pixel so often")
     parser.add_argument("--bundle", default="sr4", help="bundle: shipped name, folder or hub id")
     parser.add_argument("--seed", type=int, default=0)

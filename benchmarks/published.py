@@ -73,7 +73,7 @@ def denoised(
     entry: Denoises, level: int, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]
 ) -> float:
     """Mean PSNR on the images of CBSD68, made grey where the network is."""
-    images, metric = open_dataset(data / "CBSD68", degrade=lambda clean: clean), PSNR()
+    images, metric = open_dataset(data / "CBSD68", degrade=lambda clean, **_: clean), PSNR()
     values = []
     for index in follow(range(len(images)), f"{entry.file}, sigma {level}"):
         clean = images[index].target

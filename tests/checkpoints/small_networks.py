@@ -7,6 +7,8 @@ OWN = {
     "fusion-3ca": {"channels": 8, "blocks": 1, "encoding": 8},
     "fast-fusion": {"channels": [8, 16], "blocks": [1, 1, 1], "encoding": 8},
     "fast-sr": {"channels": 8, "blocks": 1, "scale": 4},
+    "fast-deblur": {"channels": [8, 8], "blocks": [1, 1]},
+    "fast-burst": {"channels": [8, 8], "blocks": [1, 1]},
 }
 PUBLISHED = {
     "bsrt": {"embed_dim": 12, "depths": [2, 2], "num_heads": [2, 2], "n_feats": 16, "deform_groups": 2},

@@ -11,8 +11,8 @@ import torch
 import torchvision
 from PIL import Image
 
-from dp_ir.evaluation.dataset import load_rgb
 from dp_ir.evaluation.metrics import PSNR
+from dp_ir.image.data_layouts import load_rgb
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser
@@ -61,6 +61,7 @@ def place(tmp_path_factory):
         denoiser=UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8),
         fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
         tau=200,
+        task="sr4",
     ).save_pretrained(root / "bundle")
     return root
 

@@ -19,7 +19,7 @@ def save(path, width, height, value=None, mode="RGB"):
     return pixels
 
 
-def halve(image):
+def halve(image, generator=None):
     return torch.nn.functional.avg_pool2d(image, 2)
 
 
@@ -85,7 +85,7 @@ def test_targets_alone_in_HR_are_degraded(tmp_path):
 
 def test_grey_becomes_three_equal_channels(tmp_path):
     save(tmp_path / "a.png", 6, 6, mode="L")
-    target = open_dataset(tmp_path, degrade=lambda clean: clean)[0].target
+    target = open_dataset(tmp_path, degrade=lambda clean, **_: clean)[0].target
     assert target.shape == (1, 3, 6, 6)
     assert torch.equal(target[:, 0], target[:, 2])
 
@@ -132,9 +132,9 @@ class TestWrongFolders:
     def test_smaller_than_the_scale(self, tmp_path):
         save(tmp_path / "a.png", 8, 3)
         with pytest.raises(DataError, match="smaller than the scale 4"):
-            open_dataset(tmp_path, scale=4, degrade=lambda clean: clean)[0]
+            open_dataset(tmp_path, scale=4, degrade=lambda clean, **_: clean)[0]
 
     def test_not_an_image(self, tmp_path):
         (tmp_path / "a.png").write_bytes(b"no image at all")
         with pytest.raises(DataError, match=r"a\.png'"):
-            open_dataset(tmp_path, degrade=lambda clean: clean)[0]
+            open_dataset(tmp_path, degrade=lambda clean, **_: clean)[0]

@@ -1,11 +1,12 @@
 """Data sets as they are published: what is recognised, which files belong together, and every way it can be wrong."""
 
+import json
 import struct
 import zlib
+from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from dp_ir.errors import DataError
@@ -16,6 +17,10 @@ from dp_ir.evaluation.layouts import distinct_names, open_dataset, open_datasets
 def save(path, width, height, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(path)
+
+
+def keep(image, *, generator):
+    return image
 
 
 def level(image):
@@ -55,7 +60,7 @@ class TestDIV2K:
 
     def test_another_scale_is_degraded_or_refused(self, tmp_path):
         self.make(tmp_path)
-        degraded = open_dataset(tmp_path, scale=3, degrade=lambda image: image[..., ::3, ::3])
+        degraded = open_dataset(tmp_path, scale=3, degrade=lambda image, **_: image[..., ::3, ::3])
         assert degraded.degraded_on_the_fly
         assert degraded[0].target.shape == (1, 3, 6, 9)
         with pytest.raises(DataError, match="no degradation"):
@@ -154,6 +159,8 @@ class TestSyntheticBurst:
                 write_png16(file, planes[[2, 1, 0, 3]].transpose(1, 2, 0))
             write_png16(root / "gt" / f"{burst:04d}" / "im_rgb.png", clean[::-1].transpose(1, 2, 0))
             truth[f"{burst:04d}"] = stack, clean
+            meta = {"gains": [2.0, 1.0, 1.5], "matrix": np.eye(3).tolist()}
+            (root / "gt" / f"{burst:04d}" / "meta_info.json").write_text(json.dumps(meta))
         return truth
 
     def test_planes_come_back_in_their_order(self, tmp_path):
@@ -164,7 +171,8 @@ class TestSyntheticBurst:
             stack, clean = truth[pair.name]
             assert pair.observation.shape == (1, 14, 4, 3, 4)
             np.testing.assert_array_equal(pair.observation[0].numpy() * 2**14, stack)
-            np.testing.assert_array_equal(pair.target[0].numpy() * 2**14, clean)
+            light = np.clip(clean / 2**14 * np.array([2, 1, 1.5])[:, None, None], 0, 1) ** (1 / 2.2)
+            np.testing.assert_allclose(pair.target[0].numpy(), 3 * light**2 - 2 * light**3, atol=1e-5)
 
     def test_a_burst_of_one_frame_is_a_burst(self, tmp_path):
         self.make(tmp_path, bursts=1, frames=1)
@@ -202,6 +210,133 @@ class TestSyntheticBurst:
         file = tmp_path / "bursts" / "0000" / "im_raw_00.png"
         file.write_bytes(file.read_bytes()[:60])
         with pytest.raises(DataError, match=r"im_raw_00\.png' cannot be read"):
+            open_dataset(tmp_path)[0]
+
+
+class TestREDS:
+    def make(self, root, part="val", reduced=True):
+        for scene in ("000", "001"):
+            for frame in range(2):
+                name, value = f"{scene}/{frame:08d}.png", 40 * int(scene) + 10 * frame
+                save(root / f"{part}_sharp" / name, 8, 8, value)
+                for kind, extra in (("blur", 1), ("blur_comp", 2)):
+                    save(root / f"{part}_{kind}" / name, 8, 8, value + extra)
+                if reduced:
+                    save(root / f"{part}_sharp_bicubic" / "X4" / name, 2, 2, value + 3)
+
+    @pytest.mark.parametrize("part", ["", "val"])
+    def test_frames_of_scenes(self, tmp_path, part):
+        self.make(tmp_path / "REDS" / part)
+        data = open_dataset(tmp_path / "REDS", scale=1)
+        assert (data.layout, data.scale) == ("REDS", 1)
+        assert data.names == ["000/00000000", "000/00000001", "001/00000000", "001/00000001"]
+        assert [level(pair.target) for pair in data] == [0, 10, 40, 50]
+        assert [level(pair.observation) for pair in data] == [1, 11, 41, 51]
+
+    def test_other_parts(self, tmp_path):
+        self.make(tmp_path / "train", "train")
+        assert level(open_dataset(tmp_path, split="train")[1].observation) == 11
+        assert level(open_dataset(tmp_path, split="train/blur_comp")[1].observation) == 12
+        assert level(open_dataset(tmp_path, split="train", scale=4)[1].observation) == 13
+
+    def test_a_part_without_its_observations(self, tmp_path):
+        self.make(tmp_path, reduced=False)
+        with pytest.raises(DataError, match=r"no folder 'val_sharp_bicubic/X4', only the folders val_blur, val_blur_c"):
+            open_dataset(tmp_path, scale=4)
+
+    def test_a_frame_without_its_partner(self, tmp_path):
+        self.make(tmp_path)
+        (tmp_path / "val_blur" / "001" / "00000001.png").unlink()
+        with pytest.raises(DataError, match=r"val_sharp/001/00000001.png' has no partner in .*val_blur'"):
+            open_dataset(tmp_path)
+
+
+class TestRealBlur:
+    FOLDERS: ClassVar = {
+        "J": "RealBlur-J_ECC_IMCORR_centroid_itensity_ref",
+        "R": "RealBlur-R_BM3D_ECC_IMCORR_centroid_itensity_ref",
+    }
+
+    def make(self, root, cameras="JR"):
+        for number, camera in enumerate(cameras):
+            for part, scene in (("test", "scene007"), ("train", "scene050")):
+                lines = []
+                for image in (8, 11):
+                    places = [f"{self.FOLDERS[camera]}/{scene}/{kind}/{kind}_{image}.png" for kind in ("gt", "blur")]
+                    for place, extra in zip(places, (0, 1), strict=True):
+                        save(root / place, 5, 4, 100 * number + 2 * image + extra)
+                    lines.append(" ".join(places))
+                (root / f"RealBlur_{camera}_{part}_list.txt").write_text("\n".join(lines) + "\n")
+
+    @pytest.mark.parametrize(
+        ("split", "names", "values"),
+        [
+            (None, ["scene007/8", "scene007/11"], [17, 23]),
+            ("train", ["scene050/8", "scene050/11"], [17, 23]),
+            ("R", ["scene007/8", "scene007/11"], [117, 123]),
+            ("R/train", ["scene050/8", "scene050/11"], [117, 123]),
+        ],
+    )
+    def test_what_the_lists_name(self, tmp_path, split, names, values):
+        self.make(tmp_path)
+        data = open_dataset(tmp_path, split=split)
+        assert (data.layout, data.names) == ("RealBlur", names)
+        assert [level(pair.observation) for pair in data] == values
+        assert [level(pair.target) + 1 for pair in data] == values
+
+    def test_where_only_the_other_camera_is_there(self, tmp_path):
+        self.make(tmp_path, "R")
+        assert level(open_dataset(tmp_path)[0].target) == 16
+        with pytest.raises(DataError, match="no part 'J'"):
+            open_dataset(tmp_path, split="J")
+
+    def test_a_missing_image(self, tmp_path):
+        self.make(tmp_path)
+        (tmp_path / self.FOLDERS["J"] / "scene007" / "blur" / "blur_11.png").unlink()
+        with pytest.raises(DataError, match=r"RealBlur_J_test_list.txt' names '.*blur_11.png', which is not there"):
+            open_dataset(tmp_path)
+
+    @pytest.mark.parametrize(("text", "sentence"), [("one.png", "the line 'one.png', expected"), ("", "no images")])
+    def test_a_list_that_is_none(self, tmp_path, text, sentence):
+        (tmp_path / "RealBlur_J_test_list.txt").write_text(text)
+        with pytest.raises(DataError, match=sentence):
+            open_dataset(tmp_path)
+
+
+class TestZurich:
+    def make(self, root):
+        rng = np.random.default_rng(0)
+        mosaics = rng.integers(0, 2**10, (2, 6, 8), dtype=np.uint16)
+        for index, mosaic in enumerate(mosaics):
+            save(root / "canon" / f"{index}.png", 8, 6, 10 * index)
+            (root / "huawei_raw").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mosaic).save(root / "huawei_raw" / f"{index}.png")
+        return mosaics
+
+    def test_mosaics_and_photographs(self, tmp_path):
+        mosaics = self.make(tmp_path / "test")
+        data = open_dataset(tmp_path)
+        assert (data.layout, data.scale, data.names) == ("Zurich", 2, ["0", "1"])
+        for pair, mosaic in zip(data, mosaics, strict=True):
+            assert pair.observation.shape == (1, 4, 3, 4)
+            planes = [mosaic[row::2, column::2] for row in (0, 1) for column in (0, 1)]
+            np.testing.assert_allclose(pair.observation[0].numpy() * 1023, planes, atol=1e-3)
+
+    @pytest.mark.parametrize("part", ["train", "."])
+    def test_photographs_alone_are_degraded(self, tmp_path, part):
+        self.make(tmp_path / part)
+        data = open_dataset(tmp_path, scale=1, degrade=keep, split=None if part == "." else part)
+        assert data.degraded_on_the_fly
+        assert [level(pair.target) for pair in data] == [0, 10]
+
+    @pytest.mark.parametrize(
+        ("values", "sentence"),
+        [(np.full((6, 8), 1024, np.uint16), "up to 1024, expected"), (np.zeros((6, 8), np.uint8), "uint8")],
+    )
+    def test_a_mosaic_that_is_another_thing(self, tmp_path, values, sentence):
+        self.make(tmp_path)
+        Image.fromarray(values).save(tmp_path / "huawei_raw" / "0.png")
+        with pytest.raises(DataError, match=sentence):
             open_dataset(tmp_path)[0]
 
 
@@ -262,7 +397,7 @@ class TestSeveral:
     def test_equal_names_are_told_apart(self, tmp_path):
         for place in ("GoPro/test", "HIDE/test", "Set5"):
             save(tmp_path / place / "a.png", 4, 4)
-        opened = open_datasets([tmp_path / name for name in ("GoPro/test", "HIDE/test", "Set5")], degrade=torch.clone)
+        opened = open_datasets([tmp_path / name for name in ("GoPro/test", "HIDE/test", "Set5")], degrade=keep)
         assert [data.name for data in opened] == ["test (GoPro)", "test (HIDE)", "Set5"]
         assert isinstance(opened[0][0], ImagePair)
 
@@ -273,9 +408,9 @@ class TestSeveral:
     def test_a_path_with_dots_has_the_name_of_the_folder(self, tmp_path, monkeypatch):
         save(tmp_path / "Set5" / "a.png", 4, 4)
         monkeypatch.chdir(tmp_path / "Set5")
-        assert open_dataset(".", degrade=torch.clone).name == "Set5"
+        assert open_dataset(".", degrade=keep).name == "Set5"
 
     def test_the_same_folder_twice(self, tmp_path):
         save(tmp_path / "a.png", 4, 4)
         with pytest.raises(DataError, match="named 2 times"):
-            open_datasets([tmp_path, tmp_path / "." / "../" / tmp_path.name], degrade=torch.clone)
+            open_datasets([tmp_path, tmp_path / "." / "../" / tmp_path.name], degrade=keep)

@@ -123,7 +123,7 @@ def test_inception_is_found_in_the_folder(loaded, weights):
 
 
 def test_the_border_and_the_rounding_reach_the_pixel_metrics():
-    names = [name for name in METRICS if name.startswith(("psnr", "ssim", "ms"))]
+    names = [name for name in METRICS if name.startswith(("psnr", "ssim", "ms")) and name != "psnr-linear"]
     for metric in make_metrics(names, border=7)[0]:
         assert "border 7, clipped and rounded to 8 bits first" in metric.protocol
     target = torch.rand(1, 3, 190, 190)

@@ -83,6 +83,14 @@ def test_the_format_is_written_as_asked(dp_ir, bundle, photos, tmp_path, format,
     assert Image.open(tmp_path / "out" / f"a.{suffix}").format == kind
 
 
+def test_a_part_of_a_photo_is_restored_alone(dp_ir, bundle, photos, tmp_path):
+    Image.open(photos / "b.png").crop((2, 3, 10, 9)).save(tmp_path / "part.png")
+    common = ("-b", bundle, "--device", "cpu")
+    assert dp_ir("restore", photos / "b.png", "-o", tmp_path / "a.png", *common, "--crop", "2,3,8,6").exit_code == 0
+    dp_ir("restore", tmp_path / "part.png", "-o", tmp_path / "b.png", *common)
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+
+
 def test_tau_0_is_the_restorer_alone(dp_ir, bundle, photos, tmp_path):
     options = ("--tau", 0, "--precision", "float32", "--device", "cpu")
     dp_ir("restore", photos / "b.png", "-o", tmp_path / "r.png", "-b", bundle, *options)

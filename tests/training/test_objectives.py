@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from dp_ir.degradation import imresize
-from dp_ir.training.objectives import BORDER, BridgeObjective, DenoiserObjective, FusionObjective, RestorerObjective
+from dp_ir.image.camera import Camera
+from dp_ir.training.objectives import BridgeObjective, DenoiserObjective, FusionObjective, RestorerObjective
 
 
 def _batch(side: int = 8) -> dict[str, torch.Tensor]:
@@ -51,31 +51,36 @@ def test_denoiser_sees_the_noise_it_is_told_of() -> None:
     torch.testing.assert_close(measured, seen["sigma"], rtol=0.03, atol=0)
 
 
-def test_restorer_pairs_do_not_see_the_border_of_the_patch() -> None:
-    whole = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
-    observation = imresize(whole, 0.25)
-    top, side = 16, 32 + 2 * BORDER
-    seen = {}
-
-    class Spy(nn.Module):
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            seen["observation"] = inputs
-            return imresize(inputs, 4)
-
-    objective = RestorerObjective(lambda clean: imresize(clean, 0.25), 4)
-    loss = objective.loss(Spy(), {"clean": whole[..., top : top + side, top : top + side]})
-    inner = (top + BORDER) // 4
-    torch.testing.assert_close(seen["observation"], observation[..., inner : inner + 8, inner : inner + 8])
-    clean = whole[..., top + BORDER : top + BORDER + 32, top + BORDER : top + BORDER + 32]
-    torch.testing.assert_close(loss, 1e3 * (imresize(seen["observation"], 4) - clean).square().mean())
+def test_every_patch_counts_by_the_logarithm_of_its_error() -> None:
+    clean = torch.rand(3, 3, 16, 16)
+    errors = torch.tensor([0.5, 0.1, 0.02])
+    batch = {"clean": clean, "observation": clean + errors[:, None, None, None]}
+    expected = torch.log(errors**2 + 1e-4).mean()
+    torch.testing.assert_close(RestorerObjective().loss(nn.Identity(), batch), expected)
 
 
-def test_given_observations_are_used_as_they_are() -> None:
-    batch = {"clean": torch.rand(2, 3, 16, 16), "observation": torch.rand(2, 3, 4, 4)}
-    objective = RestorerObjective(lambda clean: pytest.fail("degraded although the observation was given"), 4)
-    model = nn.Upsample(scale_factor=4)
-    expected = 1e3 * (model(batch["observation"]) - batch["clean"]).square().mean()
-    torch.testing.assert_close(objective.loss(model, batch), expected)
+def test_bursts_are_compared_as_rendered_and_cut_in_training_only() -> None:
+    camera = Camera(torch.tensor([[2.0, 1.0, 1.5]]).repeat(2, 1), torch.eye(3).repeat(2, 1, 1))
+    clean = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    batch = {
+        "clean": clean,
+        "observation": torch.zeros(2, 5, 4, 2, 2),
+        "gains": camera.gains,
+        "matrix": camera.matrix,
+        "frames": torch.tensor([3, 5]),
+    }
+    seen = []
+
+    class Sensor(nn.Module):
+        def forward(self, burst: torch.Tensor) -> torch.Tensor:
+            seen.append(burst.shape[1])
+            return camera.sensor(clean)
+
+    model = Sensor()
+    # The sensor's values of the clean image render to it.
+    torch.testing.assert_close(RestorerObjective().loss(model, batch), torch.log(torch.tensor(1e-4)))
+    RestorerObjective().validate(model.eval(), [batch], {})
+    assert seen == [3, 5]
 
 
 def test_validation_gives_every_metric_of_every_estimate() -> None:

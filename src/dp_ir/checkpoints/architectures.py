@@ -13,6 +13,8 @@ from dp_ir.checkpoints.spandrel_network import SpandrelNetwork, spandrel_network
 from dp_ir.errors import CheckpointError
 from dp_ir.networks.bsrt import BSRT
 from dp_ir.networks.drunet import DRUNet
+from dp_ir.networks.fast_burst import FastBurst
+from dp_ir.networks.fast_deblur import FastDeblur
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fftformer import FFTformer
@@ -30,6 +32,8 @@ from dp_ir.networks.unet_denoiser import UNetDenoiser
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "unet-denoiser": UNetDenoiser,
     "fast-sr": FastSR,
+    "fast-deblur": FastDeblur,
+    "fast-burst": FastBurst,
     "fast-fusion": FastFusion,
     "fusion-3ca": Fusion3CA,
     "inverse-variance": InverseVarianceFusion,

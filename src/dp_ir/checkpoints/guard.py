@@ -56,7 +56,7 @@ class GuardedNetwork(nn.Module):
         self.autocast = bfloat16 and info.half_safe
         if isinstance(self.network, nn.Module):
             try:
-                _move(self.network, self.device)
+                channels_last(self.network.to(self.device))
             except (RuntimeError, NotImplementedError) as error:
                 reason = str(error).splitlines()[0]
                 raise NetworkContractError(
@@ -152,9 +152,9 @@ class GuardedNetwork(nn.Module):
         return scale
 
 
-def _move(module: nn.Module, device: torch.device) -> None:
-    """Move a module, its convolution weights in the layout that is fastest for them."""
-    module.to(device)
+def channels_last(module: nn.Module) -> nn.Module:
+    """Lay the convolution weights of a module out as is fastest for them, whatever other parameters it has."""
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 
-def imresize(image: Tensor, scale: float) -> Tensor:
+def imresize(image: Tensor, scale: float, *, offset: float = 0.0) -> Tensor:
     """Resize by bicubic interpolation (Keys, a = -1/2), antialiased when it reduces, as MATLAB's `imresize` does.
 
     Args:
         image: (B, C, H, W), floating point, any range.
         scale: factor for both sides, > 0; below 1 the kernel is widened by 1 / scale.
+        offset: how far to the right and down, in pixels of the image, every pixel looks for its colour: 0 keeps the
+            corners of both images together, (1 - 1 / scale) / 2 the centres of their first pixels.
 
     Returns:
         (B, C, ceil(scale * H), ceil(scale * W)); not clipped: the kernel overshoots at edges.
@@ -22,12 +24,12 @@ def imresize(image: Tensor, scale: float) -> Tensor:
     if not scale > 0:
         raise ValueError(f"imresize was given the scale {scale}; it needs a factor greater than 0.")
     for dimension in (2, 3):
-        image = _resize_dimension(image, dimension, scale)
+        image = _resize_dimension(image, dimension, scale, offset)
     return image
 
 
-def _resize_dimension(image: Tensor, dimension: int, scale: float) -> Tensor:
-    indices, weights = _taps(image.shape[dimension], scale)
+def _resize_dimension(image: Tensor, dimension: int, scale: float, offset: float) -> Tensor:
+    indices, weights = _taps(image.shape[dimension], scale, offset)
     indices, weights = indices.to(image.device), weights.to(image)
     shape = [1, 1, 1, 1]
     shape[dimension] = -1
@@ -39,12 +41,12 @@ def _resize_dimension(image: Tensor, dimension: int, scale: float) -> Tensor:
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # cached tensors must serve calls with gradients as well, whoever comes first
-def _taps(size: int, scale: float) -> tuple[Tensor, Tensor]:
+def _taps(size: int, scale: float, offset: float) -> tuple[Tensor, Tensor]:
     """Source pixels and weights, each (taps, output size), of one dimension; borders mirrored half-sample."""
     stretch = min(scale, 1.0)
     output = math.ceil(size * scale)
     # Pixel centres: output pixel i looks at the input coordinate (i + 1/2) / scale - 1/2.
-    centre = (torch.arange(output, dtype=torch.float64) + 0.5) / scale - 0.5
+    centre = (torch.arange(output, dtype=torch.float64) + 0.5) / scale - 0.5 + offset
     taps = math.ceil(4.0 / stretch) + 2
     first = torch.floor(centre - 2.0 / stretch)
     positions = first[None] + torch.arange(taps, dtype=torch.float64)[:, None]

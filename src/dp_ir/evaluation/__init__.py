@@ -10,7 +10,7 @@ from dp_ir.evaluation.lpips import LPIPS, load_lpips
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import parse_method
 from dp_ir.evaluation.metric_names import DEFAULT_METRICS, make_metrics
-from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, Metric, SetMetric, rgb_to_y
+from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, LinearPSNR, Metric, SetMetric, rgb_to_y
 from dp_ir.evaluation.noise_control import NoiseControl, noise_control
 from dp_ir.evaluation.report import Bar, Report, Table
 from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, SetRecord
@@ -26,6 +26,7 @@ __all__ = [
     "Bar",
     "Cost",
     "ImagePair",
+    "LinearPSNR",
     "Method",
     "MethodInfo",
     "Metric",

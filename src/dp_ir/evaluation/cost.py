@@ -16,9 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.degradation.synthetic_burst import FRAMES
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation.extras import optional_module
 from dp_ir.evaluation.report import Cell, Report, Table
+from dp_ir.image.burst import Burst
+from dp_ir.restoration.inputs import BURST_CHANNELS
 from dp_ir.restoration.pipeline import Restoration
 
 FLOPS_PROTOCOL = (
@@ -181,7 +184,7 @@ def _inputs(role: str, info: NetworkInfo, size: tuple[int, int]) -> tuple[Tensor
     sigma = torch.full((1,), level**2 if info.sigma_input == "variance" else level)
     match role:
         case "restorer":
-            return (image,)
+            return (image[:, None].expand(-1, FRAMES, -1, -1, -1) if info.channels == BURST_CHANNELS else image,)
         case "fusion":
             return image, image, image, sigma
         case "denoiser" | "bridge" if info.sigma_input == "map":
@@ -291,12 +294,17 @@ def measure(restoration: Restoration, size: tuple[int, int]) -> Measured:
     """
     info = restoration.infos["restorer"]
     height, width = (-(-side // (info.scale or 1)) for side in size)
-    observation = torch.rand(1, info.channels, height, width, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    if info.channels == BURST_CHANNELS:
+        observation: Tensor | Burst = Burst(torch.rand(FRAMES, info.channels, height, width, generator=generator))
+    else:
+        observation = torch.rand(1, info.channels, height, width, generator=generator)
     with peak_memory(restoration.device) as peak:  # of the first call: later ones find memory that the first one left
         restoration(observation)
     begun = time.perf_counter()
     result = restoration(observation)
-    float(result.image.sum())  # waits until the device has finished
+    if isinstance(result.image, Tensor):
+        float(result.image.sum())  # waits until the device has finished
     return Measured(time.perf_counter() - begun, peak.added, result.nfe)
 
 

@@ -13,9 +13,15 @@ import torch
 from torch import Tensor
 
 from dp_ir.errors import DataError, ImageReadError
-from dp_ir.image import read_image, to_tensor
+from dp_ir.image.burst import Burst
+from dp_ir.image.camera import Camera
+from dp_ir.image.data_layouts import load_rgb
+from dp_ir.image.pairing import PairFiles
+from dp_ir.tasks.task import image_generator
 
-_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+Degrade = Callable[..., Tensor | Burst]
+"""A task's degradation: target (1, 3, H, W) in [0, 1], generator= -> observation (1, C, H / scale, W / scale), or a
+burst whose planes have that size."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +30,15 @@ class ImagePair:
 
     Args:
         name: of the image in its data set, without a suffix; holds "/" where the data set has folders of scenes.
-        observation: (1, C, h, w), or a burst (1, N, C, h, w).
-        target: (1, 3, scale * h, scale * w).
+        observation: (1, C, h, w), or a burst (1, N, C, h, w), whose frames are linear sensor data.
+        target: (1, 3, scale * h, scale * w), an sRGB photograph.
+        camera: how sensor data become a photograph, of bursts.
     """
 
     name: str
     observation: Tensor
     target: Tensor
-
-
-@dataclass(frozen=True)
-class PairFiles:
-    """The files of one pair: one observation, the frames of a burst, or none where the target is degraded."""
-
-    name: str
-    target: Path
-    observations: tuple[Path, ...] = ()
-
-
-def load_rgb(path: Path) -> Tensor:
-    """An image file as (1, 3, H, W) float32 RGB in [0, 1]; grey is repeated. Raises ImageReadError."""
-    return to_tensor(read_image(path))
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +52,19 @@ class PairedImages(Sequence[ImagePair]):
         files: of every pair.
         scale: side of the target / side of the observation.
         layout: how the folder was recognised, such as "GoPro".
-        degrade: target (1, 3, H, W) -> observation, for pairs without files of their own for it.
+        degrade: for pairs without files of their own for the observation; what is left to chance is decided by the
+            pair's name.
         read: a file as a tensor (1, C, H, W), of targets and of observations.
+        camera: by the file of a target, where targets and observations are sensor data.
     """
 
     name: str
     files: Sequence[PairFiles]
     scale: int
     layout: str = "images"
-    degrade: Callable[[Tensor], Tensor] | None = None
+    degrade: Degrade | None = None
     read: tuple[Callable[[Path], Tensor], Callable[[Path], Tensor]] = (load_rgb, load_rgb)
+    camera: Callable[[Path], Camera] | None = None
 
     @property
     def degraded_on_the_fly(self) -> bool:
@@ -92,10 +89,16 @@ class PairedImages(Sequence[ImagePair]):
         target = mod_crop(_readable(read_target, pair.target), self.scale)
         if min(target.shape[-2:]) == 0:
             raise DataError(f"'{pair.target}' is smaller than the scale {self.scale} on one side; leave it out.")
+        camera: Camera | None = None
         if pair.observations:
             observation = _stacked(pair.observations, [_readable(read_observation, path) for path in pair.observations])
+            if self.camera is not None:
+                camera = self.camera(pair.target)
+                target = camera.render(target)
         elif self.degrade is not None:
-            observation = self.degrade(target)
+            degraded = self.degrade(target, generator=image_generator(pair.name))
+            camera = degraded.camera if isinstance(degraded, Burst) else None
+            observation = degraded.frames[None] if isinstance(degraded, Burst) else degraded
         else:
             raise DataError(f"'{pair.target}' has no observation, and no degradation is given to make it; give one.")
         height, width = observation.shape[-2:]
@@ -105,23 +108,7 @@ class PairedImages(Sequence[ImagePair]):
                 f"target must have {width * self.scale}x{height * self.scale} at scale {self.scale}, but "
                 f"'{pair.target}' has {target.shape[-1]}x{target.shape[-2]}; check that the two belong together."
             )
-        return ImagePair(pair.name, observation, target)
-
-
-def find_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder, sorted by name; raises DataError if there are none."""
-    found = sorted(path for path in folder.iterdir() if is_image(path))
-    if not found:
-        raise DataError(
-            f"The folder '{folder}' holds no images ({', '.join(sorted(_SUFFIXES))}); name the folder that directly "
-            "holds them."
-        )
-    return found
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file looks like an image by its name; hidden files, which some systems leave beside images, do not."""
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+        return ImagePair(pair.name, observation, target, camera)
 
 
 def mod_crop(image: Tensor, scale: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Running methods on data sets and judging what they make: everything stored, nothing done twice.
 
-Every output is stored as an 8-bit PNG and judged from that file, so a method that is run here and a folder of images
-that another program made are judged alike. Image i of a data set has the seed ``seed + i``.
+Every output is stored as an 8-bit PNG (of a burst 16-bit) and judged from that file, so a method that is run here and a
+folder of images that another program made are judged alike. Image i of a data set has the seed ``seed + i``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from dp_ir.evaluation.frechet import ImageFiles
 from dp_ir.evaluation.image_records import (
     ImageRecord,
     fingerprint,
+    pair_digest,
     shown_observation,
     store_image,
+    stored_bits,
     tensor_digest,
     write_json,
 )
@@ -213,16 +215,16 @@ def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callab
             names.append(pair.name)
             tell(Progress(0, 0, f"reading {dataset.name}/{pair.name}"))
             grey = bool((pair.target == pair.target[:, :1]).all())
-            item = _Item(number, index, pair.name, tensor_digest(pair.observation), tensor_digest(pair.target), grey)
+            item = _Item(number, index, pair.name, pair_digest(pair), tensor_digest(pair.target), grey)
             items.append(item)
             for folder, image, digest in (
                 (TARGET, pair.target, item.target),
-                (OBSERVATION, shown_observation(pair.observation), item.observation),
+                (OBSERVATION, shown_observation(pair.observation, pair.camera), item.observation),
             ):
                 path = stored_image(out, folder, dataset.name, pair.name)
                 stamp = path.with_suffix(".json")
                 if not path.is_file() or _read_json(stamp).get("shows") != digest:
-                    store_image(path, image)
+                    store_image(path, image, stored_bits(pair.camera))
                     write_json(stamp, {"shows": digest})
         check_names(names, f"images of '{dataset.name}'", "rename one of the files")
     return items

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.dataset import find_images, is_image, load_rgb
-from dp_ir.evaluation.layouts import ROLE
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import identity_text, network_identity, read_settings
+from dp_ir.image.data_layouts import load_rgb
+from dp_ir.image.pairing import ROLE, find_images, is_image
 from dp_ir.restoration.inputs import observe
 
 # What tells observation and target apart in the names of a data set, see `layouts`.
@@ -102,6 +102,8 @@ def _named(folder: Path, name: str) -> list[Path]:
 class FunctionMethod:
     """A Python function: observation (1, C, h, w) in [0, 1] -> restored image, a tensor or an array.
 
+    Of a burst (1, N, 4, h, w) it gives linear sensor RGB, as restorers do.
+
     Args:
         name: in tables.
         function: called with the observation, with `seed=` where it takes that, and with the settings.
@@ -136,7 +138,7 @@ class FunctionMethod:
         settings = {**self.settings, **({"seed": seed} if _takes_seed(self.function) else {})}
         with torch.inference_mode():
             result = self.function(observation.image.clone(), **settings)
-        return Output(_tensor(result))
+        return Output(observation.rendered(_tensor(result)))
 
 
 def images_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:

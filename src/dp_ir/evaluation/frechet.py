@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.weights import read_state_dict
 from dp_ir.errors import CheckpointError, DataError
-from dp_ir.evaluation.dataset import load_rgb
 from dp_ir.evaluation.extras import optional_module
+from dp_ir.image.data_layouts import load_rgb
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 """Name of torch-fidelity's file with the weights."""

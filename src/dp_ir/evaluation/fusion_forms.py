@@ -19,10 +19,12 @@ from dp_ir.evaluation.cost import parameters
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.evaluation.report import Table
 from dp_ir.image import read_image, to_tensor
+from dp_ir.image.burst import Burst
 from dp_ir.networks.fusion_inverse_variance import InverseVarianceFusion
 from dp_ir.restoration.partners import partners_of
 from dp_ir.restoration.precision import pick_device, uses_bfloat16
 from dp_ir.tasks import get_task
+from dp_ir.tasks.task import image_generator
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import DataRecipe
 from dp_ir.training.run import train
@@ -180,7 +182,13 @@ def _central(image: Tensor, side: int) -> Tensor:
 
 def _observed(bundle: str, crops: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     task = get_task(read_config(locate_bundle(bundle)).settings.task)
-    return [(clean, task.degrade(clean)) for clean in map(task.crop, crops)]
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for number, clean in enumerate(map(task.crop, crops)):
+        observation = task.degrade(clean, generator=image_generator(str(number)))
+        if isinstance(observation, Burst):
+            raise DataError(f"The forms of fusions are compared on single images, but '{task.name}' takes bursts.")
+        pairs.append((clean, observation))
+    return pairs
 
 
 def _partners(bundle: str) -> tuple[GuardedNetwork, GuardedNetwork]:

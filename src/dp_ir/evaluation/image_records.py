@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.files import write_atomically
 from dp_ir.errors import CheckpointError, DataError, DPIRError
+from dp_ir.evaluation.dataset import ImagePair
 from dp_ir.image import from_array, write_image
+from dp_ir.image.camera import Camera
 
 _FORMAT = 1
 
@@ -93,27 +96,40 @@ def write_json(path: Path, content: Any) -> None:
         raise DataError(str(error)) from error
 
 
-def store_image(path: Path, image: Tensor) -> None:
-    """Write (1, 3, H, W) as an 8-bit PNG, clipped to [0, 1], whole or not at all; raises DPIRError."""
-    levels = (image[0].detach().float().cpu().clamp(0.0, 1.0) * 255.0).round().byte()
+def store_image(path: Path, image: Tensor, bit_depth: int = 8) -> None:
+    """Write (1, 3, H, W) as a PNG of 8 or 16 bits, clipped to [0, 1], whole or not at all; raises DPIRError."""
+    values = image[0].detach().float().cpu().clamp(0.0, 1.0).permute(1, 2, 0).numpy()
+    levels = (values * np.float32(2**bit_depth - 1)).round().astype(np.uint8 if bit_depth == 8 else np.uint16)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DPIRError(
             f"The folder '{path.parent}' cannot be made ({error.strerror or error}): name another one for the results."
         ) from error
-    write_image(path, from_array(levels.permute(1, 2, 0).numpy()), bit_depth=8)
+    write_image(path, from_array(levels), bit_depth=bit_depth)
 
 
-def shown_observation(observation: Tensor) -> Tensor:
+def pair_digest(pair: ImagePair) -> str:
+    """Hash of all that a method sees of a pair: the observation, and the camera of a burst."""
+    if pair.camera is None:
+        return tensor_digest(pair.observation)
+    return fingerprint(*map(tensor_digest, (pair.observation, pair.camera.gains, pair.camera.matrix)))
+
+
+def stored_bits(camera: Camera | None) -> int:
+    """Bits per sample of stored images: of bursts 16, so that linear light can be told of them."""
+    return 8 if camera is None else 16
+
+
+def shown_observation(observation: Tensor, camera: Camera | None = None) -> Tensor:
     """An observation (1, C, h, w) or (1, N, C, h, w) as an RGB image (1, 3, h, w) to look at: the first of a burst.
 
-    Four channels are R, G, G, B of a camera, shown with the two greens averaged and a gamma of 1 / 2.2.
+    Four channels are R, G, G, B of a camera, shown with the two greens averaged, as the camera renders them.
     """
     frame = observation[:, 0] if observation.ndim == 5 else observation
     if frame.shape[1] == 4:
         red, first, second, blue = frame.clamp(0.0, 1.0).unbind(1)
-        return torch.stack((red, (first + second) / 2, blue), dim=1) ** (1 / 2.2)
+        return (camera or Camera.neutral()).render(torch.stack((red, (first + second) / 2, blue), dim=1))
     return frame if frame.shape[1] == 3 else frame[:, :1].expand(-1, 3, -1, -1)
 
 

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from dp_ir.image.burst import Burst
+from dp_ir.image.camera import Camera
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -16,12 +19,23 @@ class Observation:
     Args:
         dataset: name of the data set.
         name: name of the image in it, without a suffix; may hold "/" where the data set has folders of scenes.
-        image: (1, C, h, w) float32 in [0, 1]; a burst is (1, N, C, h, w).
+        image: (1, C, h, w) float32 in [0, 1]; a burst is (1, N, 4, h, w), linear sensor data.
+        camera: of a burst.
     """
 
     dataset: str
     name: str
     image: Tensor
+    camera: Camera | None = None
+
+    @property
+    def input(self) -> Tensor | Burst:
+        """As `Restoration` takes it."""
+        return self.image if self.camera is None else Burst(self.image[0], self.camera)
+
+    def rendered(self, restored: Tensor) -> Tensor:
+        """What a restorer gives, (1, 3, H, W), as a photograph: of a burst it is linear sensor RGB."""
+        return restored if self.camera is None else self.camera.render(restored)
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Output:
     """What a method made of one observation.
 
     Args:
-        image: (1, 3, H, W) float32; what leaves [0, 1] is clipped when it is stored.
+        image: (1, 3, H, W) float32, an sRGB photograph; what leaves [0, 1] is clipped when it is stored.
         calls: evaluations of each network, by role ("restorer", "denoiser", "fusion", "bridge"); empty where unknown.
     """
 

@@ -28,6 +28,8 @@ from dp_ir.checkpoints.stated import parse_stated
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
+from dp_ir.image.demosaicking import demosaick_bilinear
+from dp_ir.image.picture import Picture, to_tensor
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
 from dp_ir.restoration.sources import LOADERS, restoration_of
@@ -121,8 +123,9 @@ class RestorationMethod:
 
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; raises DPIRError as `Restoration` does."""
-        result = self.restoration(observation.image, seed=seed)
-        return Output(result.image, {kind: count for kind, count in result.nfe.items() if count})
+        result = self.restoration(observation.input, seed=seed)
+        image = to_tensor(result.image) if isinstance(result.image, Picture) else result.image
+        return Output(image, {kind: count for kind, count in result.nfe.items() if count})
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,19 +135,22 @@ class RestorerMethod:
     Args:
         name: in tables.
         network: as `load_restorer` gives it, on the device where it is to run.
+        frames: how many it is given of a burst, the first ones; None for all.
     """
 
     name: str
     network: GuardedNetwork
+    frames: int | None = None
 
     @property
     def identity(self) -> str:
-        """The network, what is known of it, and precision."""
+        """The network, what is known of it, precision, and frames."""
         return identity_text(
             "restorer",
             network=network_identity(self.network.network, self.network.record),
             info=asdict(self.network.info),
             bfloat16=self.network.autocast,
+            **({} if self.frames is None else {"frames": self.frames}),
         )
 
     @property
@@ -159,18 +165,21 @@ class RestorerMethod:
 
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; nothing is left to chance."""
+        image = observation.image[:, : self.frames] if observation.image.ndim == 5 else observation.image
         with torch.inference_mode():
-            restored = self.network(observation.image.to(self.network.device))
-        return Output(restored.cpu().clone(), {"restorer": 1})
+            restored = self.network(image.to(self.network.device))
+        return Output(observation.rendered(restored.cpu().clone()), {"restorer": 1})
 
 
 @dataclass(frozen=True)
 class Interpolation:
     """Bicubic enlargement (Keys, a = -1/2), the floor of every super-resolution table.
 
+    Of a burst it enlarges the first frame after bilinear demosaicking. With the scale 1 an image stays as it is.
+
     Args:
         name: in tables.
-        scale: side of the output / side of the observation.
+        scale: side of the output / side of the observation, or of the mosaic.
     """
 
     name: str = "bicubic"
@@ -184,8 +193,13 @@ class Interpolation:
         return identity_text("bicubic", scale=self.scale)
 
     def __call__(self, observation: Observation, seed: int) -> Output:
-        """Enlarge one observation (1, C, h, w)."""
-        return Output(imresize(observation.image, self.scale))
+        """Enlarge one observation (1, C, h, w) or (1, N, 4, h, w)."""
+        if observation.image.ndim == 4:
+            return Output(imresize(observation.image, self.scale))
+        first = demosaick_bilinear(observation.image[:, 0])
+        # Pixel m of a burst's first mosaic shows what lies at pixel scale * m of the target.
+        enlarged = imresize(first, self.scale, offset=(1 - 1 / self.scale) / 2)
+        return Output(observation.rendered(enlarged))
 
 
 def lazily(module: str, function: str) -> KindFunction:
@@ -211,14 +225,15 @@ def bundle_method(name: str, source: str, settings: dict[str, str], device: str)
 
 
 def restorer_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
-    """Kind `restorer`: settings are facts about the network as of `parse_stated`, and precision."""
-    stated = parse_stated([f"{key}={text}" for key, text in settings.items() if key != "precision"])
-    precision: Any = settings.get("precision", "auto")
+    """Kind `restorer`: settings are facts about the network as of `parse_stated`, precision, and frames of bursts."""
+    stated = parse_stated([f"{key}={text}" for key, text in settings.items() if key not in _OF_RESTORERS])
+    own = {key: text for key, text in settings.items() if key in _OF_RESTORERS}
+    values = read_settings("restorer", own, _OF_RESTORERS)
+    precision: Any = values.get("precision", "auto")
     guarded = load_restorer(source, **stated)
     where = pick_device(device)
-    return RestorerMethod(
-        name, GuardedNetwork("restorer", guarded, guarded.info, device=where, bfloat16=uses_bfloat16(precision, where))
-    )
+    network = GuardedNetwork("restorer", guarded, guarded.info, device=where, bfloat16=uses_bfloat16(precision, where))
+    return RestorerMethod(name, network, values.get("frames"))
 
 
 def bicubic_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
@@ -384,6 +399,7 @@ def _number(text: str) -> float:
 whole_number.__name__ = "a whole number of at least 1"
 _number.__name__ = "a number"
 _NETWORKS = ("restorer", "denoiser", "fusion")
+_OF_RESTORERS: dict[str, Callable[[str], Any]] = {"precision": str, "frames": whole_number}
 _CHAIN: dict[str, Callable[[str], Any]] = {
     "tau": _number,
     "steps": whole_number,

@@ -16,8 +16,13 @@ from dp_ir.evaluation.distribution import SlicedWasserstein
 from dp_ir.evaluation.frechet import FID, INCEPTION_FILE, KID, Features, load_inception
 from dp_ir.evaluation.iqa import IQA, load_iqa
 from dp_ir.evaluation.lpips import LPIPS, Backbone, find_backbone, load_lpips
-from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, Metric, SetMetric
+from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, LinearPSNR, Metric, SetMetric
 from dp_ir.evaluation.results import MetricInfo
+from dp_ir.tasks.task import Task
+
+_BURST_BORDER = (
+    40  # as the evaluation of "Deep Burst Super-Resolution" has it: beyond lies what some frames did not see
+)
 
 DEFAULT_METRICS = ("psnr-y", "psnr", "ssim-y", "lpips", "lpips-half", "swd")
 """What a comparison measures unless asked for more; only LPIPS needs weights."""
@@ -26,7 +31,7 @@ SET_METRICS = ("swd", "fid", "kid")
 """Names of the metrics of whole sets of images."""
 
 METRICS = (
-    "psnr", "psnr-y", "ssim", "ssim-y", "ms-ssim", "ms-ssim-y",
+    "psnr", "psnr-y", "psnr-linear", "ssim", "ssim-y", "ms-ssim", "ms-ssim-y",
     "lpips", "lpips-half", "lpips-alex", "lpips-alex-half", "lpips-vgg", "lpips-vgg-half",
     "dists", "niqe", "topiq", "topiq-delta",
     *SET_METRICS,
@@ -57,6 +62,18 @@ def metric_name(text: str) -> str:
     if name not in METRICS:
         raise DataError(f"There is no metric {text!r}{nearest(name, METRICS)}: known are {', '.join(METRICS)}.")
     return name
+
+
+def default_metrics(task: Task | None) -> tuple[str, ...]:
+    """What a comparison measures for a task unless asked for more."""
+    return (*DEFAULT_METRICS, "psnr-linear") if task is not None and task.takes_bursts else DEFAULT_METRICS
+
+
+def border_of(task: Task | None) -> int:
+    """Pixels that PSNR and SSIM leave out on every side, by the customs of a task's literature."""
+    if task is None or task.scale == 1:
+        return 0
+    return _BURST_BORDER if task.takes_bursts else task.scale
 
 
 def make_metrics(
@@ -110,6 +127,8 @@ class _Maker:
         self._inception: Features | None = None
 
     def image_metric(self, name: str) -> Metric:
+        if name == "psnr-linear":
+            return LinearPSNR(border=self.border)
         pixels: dict[str, Callable[..., Metric]] = {"psnr": PSNR, "ssim": SSIM, "ms-ssim": MSSSIM}
         kind = name.removesuffix("-y")
         if kind in pixels:

@@ -7,7 +7,7 @@ image, ``(B,)`` float64 on the CPU, and its `protocol` says in one line how the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dp_ir.errors import DataError
+from dp_ir.image.camera import Camera
 
 Channels = Literal["rgb", "y"]
 
@@ -162,6 +163,46 @@ class PSNR:
         """Outputs and targets (B, 3, H, W) in [0, 1] -> dB (B,); raises DataError for unequal shapes."""
         first, second = _prepare(output, target, self.channels, self.border, self.rounding)
         return -10.0 * (first - second).square().mean(dim=(1, 2, 3)).log10()
+
+
+@dataclass(frozen=True)
+class LinearPSNR:
+    """PSNR of what the sensor would have seen: the camera's rendering is taken back from output and target.
+
+    Args:
+        border: pixels left out on every side.
+        camera: of the image.
+
+    Example:
+        >>> camera = Camera(torch.tensor([2.0, 1.0, 1.5]), torch.eye(3))
+        >>> LinearPSNR().through(camera)(torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.5))
+        tensor([inf], dtype=torch.float64)
+    """
+
+    border: int = 0
+    camera: Camera | None = None
+
+    name = "PSNR linear"
+    higher_is_better = True
+
+    @property
+    def protocol(self) -> str:
+        """How the number came about."""
+        return (
+            f"{self.name} in dB: RGB of the sensor (tone curve, colour matrix and white balance of the camera taken "
+            f"back), border {self.border}, not rounded to 8 bits; peak 1; mean over images"
+        )
+
+    def through(self, camera: Camera | None) -> LinearPSNR:
+        """The same for the images of one camera."""
+        return replace(self, camera=camera)
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Photographs (B, 3, H, W) in [0, 1] -> dB (B,); raises DataError for unequal shapes and without a camera."""
+        if self.camera is None:
+            raise DataError(f"{self.name} needs the camera of an image, which only bursts have: leave it out.")
+        sensors = [self.camera.sensor(image.detach().cpu().double()) for image in (output, target)]
+        return PSNR(border=self.border)(*sensors)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.dataset import load_rgb
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import identity_text, read_settings, restorer_method
 from dp_ir.evaluation.metrics import Metric
 from dp_ir.evaluation.noise_control import DEFAULT_GRID, add_noise, minimise
 from dp_ir.evaluation.stored import stored_image
+from dp_ir.image.data_layouts import load_rgb
 
 TOLERANCE = 1e-3
 """The strength is found to about this much, in [0, 1] image units."""

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.cost import PeakMemory, peak_memory
-from dp_ir.evaluation.dataset import ImagePair, load_rgb
+from dp_ir.evaluation.dataset import ImagePair
 from dp_ir.evaluation.foreign_methods import ImagesMethod
-from dp_ir.evaluation.image_records import ImageRecord, file_digest, read_record, store_image, write_record
+from dp_ir.evaluation.image_records import ImageRecord, file_digest, read_record, store_image, stored_bits, write_record
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.metrics import Metric
+from dp_ir.evaluation.metrics import LinearPSNR, Metric
 from dp_ir.evaluation.noise_method import NoiseMethod
 from dp_ir.evaluation.stored import stored_image
+from dp_ir.image.data_layouts import load_rgb
 from dp_ir.restoration.precision import pick_device
 
 _AHEAD = 4  # jobs handed to each worker before it asks: enough to keep it busy, few enough to stop soon
@@ -112,8 +113,7 @@ class Workshop:
             record = self._made(job, pair, path)
         reasons: dict[str, str] = {}
         if record.error is None and (metrics := self.missing(record)):
-            target = (pair or self.datasets[job.dataset][job.image]).target
-            values, reasons = _judged(metrics, load_rgb(path), target)
+            values, reasons = _judged(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
             record = replace(record, values={**record.values, **values})
         write_record(path.with_suffix(".json"), record)
         return record, reasons
@@ -135,7 +135,7 @@ class Workshop:
     def _made(self, job: Job, pair: ImagePair, path: Path) -> ImageRecord:
         """Run the method and store its image."""
         method = job.late or self.method(job.method)
-        observation = Observation(self.datasets[job.dataset].name, pair.name, pair.observation)
+        observation = Observation(self.datasets[job.dataset].name, pair.name, pair.observation, pair.camera)
         record = ImageRecord(job.made_of, job.target)
         try:
             with _measured(self.device) as peak:
@@ -150,7 +150,7 @@ class Workshop:
         if not isinstance(method, ImagesMethod):
             record = replace(record, seconds=seconds, peak_memory=peak.added)
         old = read_record(path.with_suffix(".json"))
-        store_image(path, output.image)
+        store_image(path, output.image, stored_bits(pair.camera))
         image = file_digest(path)
         same = old is not None and (old.image, old.target) == (image, job.target)
         values = old.values if old is not None and same else {}
@@ -212,12 +212,13 @@ def _do(job: Job) -> tuple[ImageRecord, dict[str, str]]:
     return _workshop.do(job)
 
 
-def _judged(metrics: Sequence[Metric], output: Tensor, target: Tensor) -> tuple[dict[str, float], dict[str, str]]:
+def _judged(metrics: Sequence[Metric], output: Tensor, pair: ImagePair) -> tuple[dict[str, float], dict[str, str]]:
     """Values by protocol, and reasons by name of the metrics that do not take these images."""
     values, reasons = {}, {}
     for metric in metrics:
         try:
-            values[metric.protocol] = float(metric(output, target)[0])
+            seen = metric.through(pair.camera) if isinstance(metric, LinearPSNR) else metric
+            values[metric.protocol] = float(seen(output, pair.target)[0])
         except Exception as error:  # a metric of another package may fail in any way; the others go on
             reasons[metric.name] = sentence_of(error)
     return values, reasons

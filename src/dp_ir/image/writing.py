@@ -139,7 +139,7 @@ def write_image(
         raise
     except Exception as error:  # encoders fail with errors of every type
         raise ImageWriteError(f"'{target}' cannot be encoded ({error}): try another format.") from error
-    _write_whole(target, data)
+    write_whole(target, data)
 
 
 def _check_destination(target: Path) -> None:
@@ -156,7 +156,12 @@ def _check_destination(target: Path) -> None:
         )
 
 
-def _write_whole(target: Path, data: bytes) -> None:
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file beside its destination and rename it, so that it appears whole or not at all.
+
+    Raises:
+        ImageWriteError: its folder cannot be written to, or the disk is full; an older file stays as it was.
+    """
     # The suffix keeps a file left by a power cut from being taken for an image.
     beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
     try:

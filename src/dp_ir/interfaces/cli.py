@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from dp_ir.errors import DPIRError
 from dp_ir.interfaces.ablation import ablate
 from dp_ir.interfaces.cost import cost
+from dp_ir.interfaces.degrade import degrade
 from dp_ir.interfaces.laboratory import evaluate
 
 
@@ -137,20 +138,30 @@ def _options(
 
 
 @app.command(
-    help="Restore images.\n\n"
+    help="Restore images, or bursts of RAW frames.\n\n"
     "Results that exist are skipped. In a folder, a.jpg becomes a.png; images that share a name keep their suffix "
-    "(a.jpg.png, a.tif.png). With several samples, NAME-std.png holds their standard deviation, where white is 1."
+    "(a.jpg.png, a.tif.png). With several samples, NAME-std.png holds their standard deviation, where white is 1.\n\n"
+    "Where the bundle restores bursts (--task burst), IN is a folder of frames (DNG, CR2, NEF, ARW, ..., or images), a "
+    "folder of such folders, or one RAW file; FOLDER becomes FOLDER.png, with 16 bits."
 )
 def restore(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN", help="Images, folders (searched with their sub-folders) or patterns.")
+        list[str],
+        typer.Argument(metavar="IN", help="Images or bursts: files, folders (with their sub-folders) or patterns."),
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="OUT", help="A file for one image, else a folder, which is made."),
+        typer.Option("--output", "-o", metavar="OUT", help="A file for one input, else a folder, which is made."),
     ],
     bundle: Annotated[
-        str, typer.Option("--bundle", "-b", help="What restores: a shipped name, a folder, or a hub id OWNER/NAME.")
+        str,
+        typer.Option(
+            "--task",
+            "--bundle",
+            "-b",
+            help="What restores: a shipped name, which is that of its task (sr4, deblur, burst), a folder, or a hub id "
+            "OWNER/NAME.",
+        ),
     ] = "sr4",
     restorer: Annotated[
         str | None,
@@ -205,6 +216,19 @@ def restore(
         FormatName | None,
         typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
     ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            "--crop",
+            metavar="X,Y,WIDTH,HEIGHT",
+            help="Restore only this part, in pixels of the upright input.",
+            show_default="the whole",
+        ),
+    ] = None,
+    linear: Annotated[
+        bool,
+        typer.Option("--linear", help="Of bursts: linear sRGB without a tone curve, a TIFF or PNG of 16 bits."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Restore again what exists in OUT; inputs are never overwritten.")
     ] = False,
@@ -215,10 +239,20 @@ def restore(
 ) -> None:
     """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
     from dp_ir.interfaces.progress import restore_with_progress
+    from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.restoration.batch import Status, plan_batch
     from dp_ir.restoration.sources import restoration_of
 
-    plan = plan_batch(inputs, output, format=format.value if format else None, samples=samples, overwrite=overwrite)
+    box = None if crop is None else box_of(crop)
+    plan = plan_batch(
+        inputs,
+        output,
+        format=format.value if format else None,
+        samples=samples,
+        overwrite=overwrite,
+        bursts=restores_bursts(bundle),
+        linear=linear,
+    )
     load = partial(
         restoration_of,
         bundle,
@@ -230,7 +264,7 @@ def restore(
     )
     settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta, "num_samples": samples}
     count = dict.fromkeys(Status, 0)
-    for outcome in restore_with_progress(plan, load, settings=settings):
+    for outcome in restore_with_progress(plan, load, settings=settings, crop=box, linear=linear):
         count[outcome.status] += 1
         if outcome.status is Status.FAILED:
             typer.echo(f"dp-ir: {outcome.reason}", err=True)
@@ -351,6 +385,7 @@ def train(
 app.command()(evaluate)
 app.command()(ablate)
 app.command()(cost)
+app.command()(degrade)
 
 
 def main() -> None:

@@ -107,18 +107,18 @@ def compare(
     """Run `dp_ir.evaluation.evaluate` with a bar; arguments are the options of the command."""
     from dp_ir.evaluation.evaluate import evaluate as run
     from dp_ir.evaluation.layouts import open_datasets
-    from dp_ir.evaluation.metric_names import DEFAULT_METRICS, make_metrics
+    from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metrics
     from dp_ir.interfaces.progress import bar_of
     from dp_ir.restoration.precision import pick_device, uses_bfloat16
     from dp_ir.tasks.registry import get_task
 
     where = pick_device(device)
     uses_bfloat16(precision, where)  # type: ignore[arg-type]  # says so if there is no such precision
-    names = _wanted(metric or DEFAULT_METRICS, methods, reference)
     chosen: Task | None = None if task == _NO_TASK else get_task(task)
+    names = _wanted(metric or default_metrics(chosen), methods, reference)
     scale, degrade = (None, None) if chosen is None else (chosen.scale, chosen.degrade)
     datasets = open_datasets(data, scale=scale, degrade=degrade, split=split)
-    image_metrics, set_metrics = make_metrics(names, border=scale or 0, weights=weights, device=where)
+    image_metrics, set_metrics = make_metrics(names, border=border_of(chosen), weights=weights, device=where)
     with bar_of("{task.description}", "{task.completed}/{task.total}") as progress:
         bar = progress.add_task("reading", total=None)
         return run(

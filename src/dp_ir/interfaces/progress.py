@@ -12,12 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dp_ir.diffusion.samplers import StepInfo
+from dp_ir.image.crop import Box
 from dp_ir.restoration.batch import Job, Outcome, Plan, pictures_of, run_batch
+from dp_ir.restoration.inputs import read_source
 from dp_ir.restoration.pipeline import Restoration
 
 
 def restore_with_progress(
-    plan: Plan, load: Callable[[], Restoration], *, settings: Mapping[str, Any]
+    plan: Plan,
+    load: Callable[[], Restoration],
+    *,
+    settings: Mapping[str, Any],
+    crop: Box | None = None,
+    linear: bool = False,
 ) -> Iterator[Outcome]:
     """Carry out a plan, with a bar over the files that moves on with every step.
 
@@ -25,6 +32,8 @@ def restore_with_progress(
         plan: from `plan_batch`.
         load: reads the networks; called only if there is something to restore.
         settings: keyword arguments of `Restoration.__call__`.
+        crop: restore only this part.
+        linear: see `pictures_of`.
 
     Yields:
         What became of each input, those settled in the plan first.
@@ -46,7 +55,8 @@ def restore_with_progress(
                 calls += 1
                 progress.update(task, completed=done + calls / (info.steps * job.samples))
 
-            return pictures_of(restoration(job.source, callback=follow, **settings))
+            part = None if crop is None else read_source(job.source, burst=restoration.takes_bursts, crop=crop)
+            return pictures_of(restoration(part or job.source, callback=follow, **settings), linear=linear)
 
         for outcome in run_batch(plan.jobs, restore):
             done += 1

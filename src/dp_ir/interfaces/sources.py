@@ -1,13 +1,38 @@
-"""Networks that are named on the command line of `dp-ir train`."""
+"""What is named on the command line: the networks of `dp-ir train`, the bundle and the part of `dp-ir restore`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
+from dp_ir.checkpoints.bundle import locate_bundle, read_config
 from dp_ir.checkpoints.stated import parse_stated_by_kind
-from dp_ir.errors import RecipeError
+from dp_ir.errors import DPIRError, RecipeError
+from dp_ir.image.crop import Box
 from dp_ir.restoration.sources import LOADERS
+from dp_ir.tasks.registry import TASKS
+
+
+def restores_bursts(bundle: str) -> bool:
+    """Whether the task that a bundle was made for takes bursts; False for a bundle of no task that is known here.
+
+    Args:
+        bundle: name, folder or hub id.
+
+    Raises:
+        BundleError: there is no such bundle, or it has no readable settings.
+    """
+    task = TASKS.get(read_config(locate_bundle(bundle)).settings.task)
+    return task is not None and task.takes_bursts
+
+
+def box_of(text: str) -> Box:
+    """The part of a photo that is named as "X,Y,WIDTH,HEIGHT"; raises DPIRError."""
+    try:
+        x, y, width, height = map(int, text.split(","))
+    except ValueError:
+        raise DPIRError(f"The part of a photo is {text!r}: expected four whole numbers X,Y,WIDTH,HEIGHT.") from None
+    return x, y, width, height
 
 
 def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, stated: Sequence[str]) -> list[str]:

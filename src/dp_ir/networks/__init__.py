@@ -3,6 +3,8 @@
 from dp_ir.networks.bsrt import BSRT
 from dp_ir.networks.drunet import DRUNet
 from dp_ir.networks.epsilon_denoiser import EpsilonDenoiser, cosine_alphas_cumprod, linear_alphas_cumprod
+from dp_ir.networks.fast_burst import FastBurst
+from dp_ir.networks.fast_deblur import FastDeblur
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fftformer import FFTformer
@@ -24,6 +26,8 @@ __all__ = [
     "EpsilonDenoiser",
     "FFDNet",
     "FFTformer",
+    "FastBurst",
+    "FastDeblur",
     "FastFusion",
     "FastSR",
     "Fusion3CA",

@@ -119,10 +119,11 @@ class BSRT(nn.Module):
     def forward(self, burst: Tensor) -> Tensor:
         """Restore.
 
-        A burst of fewer than `burst_size` frames is restored as the one in which its frames come again and again.
+        A burst of fewer than `burst_size` frames is restored as the one in which its frames come again and again; of
+        a longer one the first `burst_size` are used.
 
         Args:
-            burst: (B, N, 4, h, w), 1 <= N <= `burst_size`: linear raw frames in [0, 1], packed as R, G, G, B. The first
+            burst: (B, N, 4, h, w), N >= 1: linear raw frames in [0, 1], packed as R, G, G, B. The first
                 frame is the one that is restored. h and w are multiples of `size_multiple`.
 
         Returns:
@@ -132,6 +133,7 @@ class BSRT(nn.Module):
             ValueError: the burst has another shape.
         """
         self._check(burst.shape)
+        burst = burst[:, : self.burst_size]
         skip, base = self._first_frame(burst[:, 0])
         flows = self._flows(burst)
         pyramid = [level.view(burst.shape[:2] + level.shape[1:]) for level in self._describe(burst.flatten(0, 1))]
@@ -150,16 +152,10 @@ class BSRT(nn.Module):
 
     def _check(self, shape: Sequence[int]) -> None:
         multiple = self.size_multiple
-        if (
-            len(shape) != 5
-            or not 1 <= shape[1] <= self.burst_size
-            or shape[2] != self.channels
-            or shape[3] % multiple
-            or shape[4] % multiple
-        ):
+        if len(shape) != 5 or not shape[1] or shape[2] != self.channels or shape[3] % multiple or shape[4] % multiple:
             raise ValueError(
-                f"The burst has the shape {tuple(shape)}: expected (B, N, {self.channels}, h, w) with 1 to "
-                f"{self.burst_size} frames and h and w multiples of {multiple}."
+                f"The burst has the shape {tuple(shape)}: expected (B, N, {self.channels}, h, w) with at "
+                f"least one frame and h and w multiples of {multiple}."
             )
 
     def _first_frame(self, frame: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,32 +2,37 @@
 
 The rules, in short:
 
-* Inputs are files, folders (searched recursively, their sub-structure is kept) and glob patterns.
+* Inputs are files, folders (searched recursively, their sub-structure is kept) and glob patterns. Where bursts are
+  restored, a folder with frames in it is one input, and so is a single RAW file.
 * The output is one file where it has an image's suffix and there is one input, else a folder. In a folder results are
   PNG unless a format is named, because it loses nothing and keeps 16 bits, transparency and profiles.
 * `a.jpg` becomes `a.png`. Inputs that would share a name keep their own suffix (`a.jpg.png`, `a.tif.png`), and where
   that does not tell them apart, their folders.
 * Several samples of `a.jpg` become `a-1.png`, `a-2.png`, ..., their mean `a-mean.png`, and `a-std.png`: the standard
   deviation of each value over the samples, in image units, always a 16-bit PNG because it is a measurement.
+* Bursts give 16 bits where the format has them; asked to be linear, they are TIFF or PNG without a tone curve.
 * An input is never overwritten. What exists is skipped unless overwriting is asked for. One bad file does not stop
   the others.
 """
 
 from __future__ import annotations
 
-import glob
-import itertools
 import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, ScheduleError, SigmaRangeError
 from dp_ir.image import IMAGE_SUFFIXES, Picture, from_array, write_image
+from dp_ir.image.camera import decode
+from dp_ir.restoration.finding import Found, find, listed, names_file
 from dp_ir.restoration.pipeline import RestorationResult
 
 _log = logging.getLogger(__name__)
@@ -35,6 +40,7 @@ _log = logging.getLogger(__name__)
 FORMATS: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
 """Formats results can be asked for, with the suffix each gets."""
 
+_LINEAR_SUFFIXES = (".png", ".tif", ".tiff")
 _OTHER_IMAGE_SUFFIXES = frozenset({".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".exr", ".hdr", ".psd", ".dng"})
 
 
@@ -103,14 +109,6 @@ class Plan:
     settled: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True)
-class _Found:
-    """An input file and its path below the output folder."""
-
-    source: Path
-    place: Path
-
-
 def plan_batch(
     inputs: Iterable[str | Path],
     output: str | Path,
@@ -118,6 +116,8 @@ def plan_batch(
     format: str | None = None,
     samples: int = 1,
     overwrite: bool = False,
+    bursts: bool = False,
+    linear: bool = False,
 ) -> Plan:
     """Find the inputs and decide where each result goes; nothing is read or written yet.
 
@@ -129,25 +129,40 @@ def plan_batch(
         format: one of `FORMATS`; without it the suffix of `output` decides, and PNG in a folder.
         samples: results per input.
         overwrite: plan again what is done already.
+        bursts: the inputs are bursts, not images.
+        linear: results will be linear, which needs 16 bits: TIFF, the default in a folder, or PNG.
 
     Returns:
         The jobs, and the inputs that are settled without one.
 
     Raises:
         ImageReadError: no input was named.
-        ImageWriteError: `output` does not suit the inputs or the format.
+        ImageWriteError: `output` does not suit the inputs or the format; linear results of images, or in 8 bits.
     """
     output = Path(output)
-    found, settled = _find(inputs, output)
+    if linear and not bursts:
+        raise ImageWriteError("Linear results were asked for, which only bursts have: leave out --linear.")
+    suffix = _suffix(output, format or ("tiff" if linear and not names_file(output) else None))
+    if linear and suffix.lower() not in _LINEAR_SUFFIXES:
+        raise ImageWriteError(
+            f"Linear results cannot be {suffix} files, whose 8 bits are too few: expected {listed(_LINEAR_SUFFIXES)}."
+        )
+    found, missing = find(inputs, output, bursts=bursts)
+    settled = [Outcome(path, Status.FAILED, reason=reason) for path, reason in missing]
     if not found and not settled:
         raise ImageReadError("No input was named: expected at least one image, folder or pattern.")
-    places = _places(found, output, _suffix(output, format))
+    places = _places(found, output, suffix)
     sources = {entry.source.resolve() for entry in found}
     jobs: list[Job] = []
     for entry, target in zip(found, places, strict=True):
         job = Job(entry.source, target, samples)
         if blocked := [path for path in job.targets if path.resolve() in sources]:
             reason = f"The result of {entry.source} would overwrite the input {blocked[0]}: choose another output."
+            settled.append(Outcome(entry.source, Status.FAILED, reason=reason))
+        elif target.parent.resolve() in sources:
+            reason = (
+                f"The result of {entry.source} would lie among the frames in {target.parent}: choose another output."
+            )
             settled.append(Outcome(entry.source, Status.FAILED, reason=reason))
         elif not overwrite and all(path.exists() for path in job.targets):
             settled.append(Outcome(entry.source, Status.SKIPPED, job.targets))
@@ -189,82 +204,41 @@ def run_batch(
         yield Outcome(job.source, status, () if reason else job.targets, reason, time.perf_counter() - start)
 
 
-def pictures_of(result: RestorationResult) -> tuple[Picture, ...]:
-    """What is written of the restoration of a file, in the order of `Job.targets`."""
+def pictures_of(result: RestorationResult, *, linear: bool = False) -> tuple[Picture, ...]:
+    """What is written of the restoration of a file, in the order of `Job.targets`.
+
+    Args:
+        result: of a file or a burst.
+        linear: undo the tone curve of a burst's camera: linear sRGB, of which mean and deviation are then taken.
+    """
     if result.samples is None or result.mean is None or result.std is None:
-        return (result.image,)
-    return (*result.samples, result.mean, from_array(result.std))
+        return (_linear(result.image) if linear else result.image,)
+    if not linear:
+        return (*result.samples, result.mean, from_array(result.std))
+    samples = [_linear(sample) for sample in result.samples]
+    values = np.stack([sample.pixels for sample in samples])
+    return (*samples, replace(samples[0], pixels=values.mean(0)), from_array(values.std(0, ddof=1)))
 
 
-def _find(inputs: Iterable[str | Path], output: Path) -> tuple[list[_Found], list[Outcome]]:
-    """Expand inputs to files, each once; what leads to no file is settled as failed."""
-    found: dict[Path, _Found] = {}
-    settled: list[Outcome] = []
-    for named in inputs:
-        path = Path(named)
-        if path.is_dir():
-            files = list(_walk(path, output))
-            missing = f"The folder {path} holds no image: expected files ending in {_listed(IMAGE_SUFFIXES)}."
-        elif path.exists() or not glob.has_magic(str(named)):
-            files = [_Found(path, Path(path.name))] if path.exists() else []
-            missing = f"There is no file {path}: check the path."
-        else:
-            files = list(_match(str(named), output))
-            missing = f"No file matches {named}: check the pattern."
-        if not files:
-            settled.append(Outcome(path, Status.FAILED, reason=missing))
-        for entry in files:
-            found.setdefault(entry.source.resolve(), entry)
-    return list(found.values()), settled
-
-
-def _walk(folder: Path, output: Path) -> Iterator[_Found]:
-    """Images in a folder and below, sorted; hidden ones and the results of an earlier run are left out."""
-    results = output.resolve()
-    if results == folder.resolve():
-        raise ImageWriteError(
-            f"The output {output} is also the input folder: choose another, so that results and inputs do not mix."
-        )
-    for current, folders, names in os.walk(folder):
-        here = Path(current)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != results)
-        for name in sorted(names):
-            path = here / name
-            if not name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES and path.resolve() != results:
-                yield _Found(path, path.relative_to(folder))
-
-
-def _match(pattern: str, output: Path) -> Iterator[_Found]:
-    """Files that match a glob pattern, sorted; folders that match are searched, as if a shell had expanded it."""
-    plain = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    base = Path(*plain)
-    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute patterns
-        path = Path(match)
-        if not path.is_dir():
-            yield _Found(path, path.relative_to(base))
-        elif "**" not in pattern:  # `**` names the files in those folders itself
-            yield from (_Found(entry.source, path.relative_to(base) / entry.place) for entry in _walk(path, output))
+def _linear(picture: Picture) -> Picture:
+    return replace(picture, pixels=decode(torch.from_numpy(picture.pixels)).numpy())
 
 
 def _suffix(output: Path, format: str | None) -> str:
     """Suffix of the results, checked against the name of the output."""
     if format is None:
-        return output.suffix if _names_file(output) else FORMATS["png"]
+        return output.suffix if names_file(output) else FORMATS["png"]
     if format not in FORMATS:
         raise ImageWriteError(f"The format {format!r} cannot be written: expected one of {', '.join(FORMATS)}.")
     alike = {"tiff": {".tif", ".tiff"}, "jpeg": {".jpg", ".jpeg"}}.get(format, {FORMATS[format]})
-    if _names_file(output) and output.suffix.lower() not in alike:
+    if names_file(output) and output.suffix.lower() not in alike:
         raise ImageWriteError(f"The output {output} does not end in {FORMATS[format]}, but the format is {format}.")
     return FORMATS[format]
 
 
-def _names_file(output: Path) -> bool:
-    return output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
-
-
-def _places(found: Sequence[_Found], output: Path, suffix: str) -> list[Path]:
+def _places(found: Sequence[Found], output: Path, suffix: str) -> list[Path]:
     """The target of each input: the output itself, or a name of its own in the output folder."""
-    if _names_file(output):
+    if names_file(output):
         if len(found) > 1:
             raise ImageWriteError(f"The output {output} is one file, but there are {len(found)} inputs: name a folder.")
         return [output] * len(found)
@@ -272,19 +246,21 @@ def _places(found: Sequence[_Found], output: Path, suffix: str) -> list[Path]:
         raise ImageWriteError(f"The output {output} is a file but not an image: expected an image or a folder.")
     if output.suffix.lower() in _OTHER_IMAGE_SUFFIXES and not output.exists():
         raise ImageWriteError(
-            f"The output {output} cannot be written in that format: expected {_listed(IMAGE_SUFFIXES)} or a folder."
+            f"The output {output} cannot be written in that format: expected {listed(IMAGE_SUFFIXES)} or a folder."
         )
     return [output / place for place in _distinct_names(found, suffix)]
 
 
-def _distinct_names(found: Sequence[_Found], suffix: str) -> list[Path]:
+def _distinct_names(found: Sequence[Found], suffix: str) -> list[Path]:
     """The shortest name for each input that no other input has; case tells apart only what nothing else does."""
     parent = _common_folder([entry.source for entry in found])
     choices: list[list[Path]] = []
     for entry in found:
         below = _below(entry.source, parent)
         forms = [(place, whole) for place in (entry.place, below) for whole in (False, True)]
-        choices.append([place.with_name((place.name if whole else place.stem) + suffix) for place, whole in forms])
+        choices.append(
+            [place.with_name((place.name if whole or entry.folder else place.stem) + suffix) for place, whole in forms]
+        )
     level = [0] * len(found)
     while True:
         names = [forms[rank] for forms, rank in zip(choices, level, strict=True)]
@@ -335,7 +311,3 @@ def _sentence(error: Exception, source: Path) -> str:
         return f"{source} could not be restored: {error.strerror or text}."
     _log.debug("Unexpected error on %s", source, exc_info=error)
     return f"{source} could not be restored because of an unexpected {type(error).__name__} ({text}): please report it."
-
-
-def _listed(suffixes: Iterable[str]) -> str:
-    return ", ".join(sorted(suffixes))

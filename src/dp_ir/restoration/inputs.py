@@ -13,13 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from dp_ir.errors import ImageReadError
+from dp_ir.image.burst import Burst
+from dp_ir.image.burst_files import read_burst
+from dp_ir.image.crop import Box, crop_burst, crop_picture
 from dp_ir.image.encoding import encode
 from dp_ir.image.memory import from_array, from_pil
 from dp_ir.image.picture import Picture, to_tensor, with_pixels
 from dp_ir.image.reading import read_image
 
-ImageLike: TypeAlias = Picture | Image.Image | NDArray[Any] | Tensor | str | Path
+ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | Path
 """What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]."""
+
+BURST_CHANNELS = 4
+"""Planes of a frame (R, G, G, B): a restorer with so many channels takes bursts (B, N, 4, h, w)."""
 
 _OVERSHOOT = 0.5  # noisy or resampled observations leave [0, 1]; ranges such as 0..255 or -1..1 leave it by more
 
@@ -28,7 +34,11 @@ class Observation(Protocol):
     """An image as the networks see it, and the way back."""
 
     tensor: Tensor
-    """(B, 3, H, W), float32 in [0, 1], on the CPU or where the given tensor was."""
+    """(B, 3, H, W), or of a burst (1, N, 4, h, w), float32 in [0, 1], on the CPU or where the given tensor was."""
+
+    def encode(self, restored: Tensor) -> Tensor:
+        """What the restorer returned as sRGB in [0, 1], the space that diffusion runs in."""
+        ...
 
     def picture(self, result: Tensor) -> Any:
         """A result (B, 3, H', W') in [0, 1] as the kind of image that was given."""
@@ -43,26 +53,82 @@ class Observation(Protocol):
         ...
 
 
-def observe(image: ImageLike) -> Observation:
-    """Take an image of any kind.
+def observe(image: ImageLike, *, burst: bool = False) -> Observation:
+    """Take an image of any kind, or a burst.
+
+    Args:
+        image: what was given; a path leads to an image, or where a burst is asked for to what `read_burst` reads.
+        burst: whether the restorer takes bursts.
 
     Raises:
-        ImageReadError: it is not an image, not readable, empty, not finite, or of another range than [0, 1].
+        ImageReadError: it is not an image, not readable, empty, not finite, or of another range than [0, 1]; an image
+            where a burst is asked for, or the reverse.
     """
+    if isinstance(image, str | Path):
+        image = read_source(image, burst=burst)
+    if burst and not isinstance(image, Burst):
+        raise ImageReadError(
+            f"{_named(image)} was given, but the restorer takes bursts: give a folder of frames, a RAW file or a Burst."
+        )
+    if isinstance(image, Burst) and not burst:
+        raise ImageReadError(
+            "A burst was given, but the restorer takes single images: use a bundle whose restorer takes bursts."
+        )
+    if isinstance(image, Burst):
+        return _BurstObservation(image)
     if isinstance(image, Tensor):
         return _TensorObservation(image)
     if isinstance(image, np.ndarray):
         return _ArrayObservation(image)
     if isinstance(image, Image.Image):
         return _PictureObservation(from_pil(image))
-    if isinstance(image, str | Path):
-        return _PictureObservation(read_image(image))
     if isinstance(image, Picture):
         return _PictureObservation(image)
     raise ImageReadError(
-        f"An object of type {type(image).__name__} was given as an image: expected a path, a Picture, a PIL image, a "
+        f"{_named(image)} was given as an image: expected a path, a Picture, a PIL image, a "
         "numpy array (H, W, 3) or a tensor (B, 3, H, W)."
     )
+
+
+def read_source(path: str | Path, *, burst: bool, crop: Box | None = None) -> Picture | Burst:
+    """Read an image or a burst, or a part of it.
+
+    Raises:
+        ImageReadError: as `read_image` and `read_burst`; or it has no such part.
+        MissingExtraError: RAW files without the extra `raw`.
+    """
+    if burst:
+        frames = read_burst(path)
+        return frames if crop is None else crop_burst(frames, crop)
+    picture = read_image(path)
+    return picture if crop is None else crop_picture(picture, crop)
+
+
+def _named(given: object) -> str:
+    return f"An object of type {type(given).__name__}"
+
+
+class _BurstObservation:
+    """A burst: results are upright pictures of 16 bits, rendered by the burst's own camera."""
+
+    def __init__(self, burst: Burst) -> None:
+        self._source = burst
+        self.tensor = burst.frames[None]
+
+    def encode(self, restored: Tensor) -> Tensor:
+        return self._source.camera.render(restored)
+
+    def picture(self, result: Tensor) -> Picture:
+        return Picture(np.clip(self.measurement(result), 0.0, 1.0), bit_depth=16, format="RAW")
+
+    def measurement(self, values: Tensor) -> NDArray[np.float32]:
+        if self._source.mirrored:
+            values = values.flip(-1)
+        upright = torch.rot90(values[0], self._source.turns, (-2, -1))
+        return np.array(upright.permute(1, 2, 0).float().cpu().numpy(), order="C")
+
+    def stack(self, samples: Sequence[Any]) -> Any:
+        return tuple(samples)
 
 
 class _PictureObservation:
@@ -71,6 +137,9 @@ class _PictureObservation:
     def __init__(self, picture: Picture) -> None:
         self._source = picture
         self.tensor = to_tensor(picture)
+
+    def encode(self, restored: Tensor) -> Tensor:
+        return restored
 
     def picture(self, result: Tensor) -> Any:
         return self._picture(result)
@@ -123,6 +192,9 @@ class _TensorObservation:
                 "map [-1, 1] to [0, 1]."
             )
         self._like = given
+
+    def encode(self, restored: Tensor) -> Tensor:
+        return restored
 
     def picture(self, result: Tensor) -> Tensor:
         return self.measurement(result).to(self._like.dtype)

@@ -1,6 +1,6 @@
 """The restoration: restorer once, one jump to tau, then a sampler over the fused estimate.
 
-restored = restorer(observation)                                   E[x0 | y]
+restored = encode(restorer(observation))                           E[x0 | y], in sRGB whatever the restorer's own space
 noisy    = jump(restored, tau)                                     eq. 8 of arXiv 2411.05993
 sampler over estimate(noisy, sigma) = fusion(restored, denoiser(noisy, sigma), noisy, sigma)
 """
@@ -28,7 +28,7 @@ from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import SAMPLERS, Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError, ScheduleError, SigmaRangeError
-from dp_ir.restoration.inputs import ImageLike, observe
+from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, Observation, observe
 from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
 from dp_ir.restoration.parts import Part, part
 from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
@@ -51,6 +51,8 @@ _Chain = tuple[float, Tensor, Sampler, float | None]  # tau, noise levels, sampl
 @dataclass(frozen=True)
 class RestorationResult:
     """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or `Picture` for all else.
+
+    Of a burst they are upright pictures of 16 bits, rendered to sRGB; `dp_ir.image.camera.decode` makes them linear.
 
     Args:
         image: the restored image (the first sample), clamped to [0, 1].
@@ -214,6 +216,11 @@ class Restoration:
         """The networks as they were given, per kind."""
         return {kind: guarded.network for kind, guarded in self._networks.items()}
 
+    @property
+    def takes_bursts(self) -> bool:
+        """Whether bursts are restored, rather than single images."""
+        return self.infos["restorer"].channels == BURST_CHANNELS
+
     def save_pretrained(
         self, folder: str | Path, *, shared: Mapping[Kind, str] | None = None, without: Collection[Kind] = ()
     ) -> BundleConfig:
@@ -259,7 +266,8 @@ class Restoration:
         """Restore an image, or a batch of images of one size given as a tensor.
 
         Args:
-            image: a path, `Picture`, PIL image, numpy array (H, W, 3), or tensor (B, 3, H, W) or (3, H, W) in [0, 1].
+            image: a path, `Picture`, PIL image, numpy array (H, W, 3), or tensor (B, 3, H, W) or (3, H, W) in [0, 1];
+                where the restorer takes bursts a `Burst`, a folder of frames, or a RAW file.
             seed: one for every image, or one per image of a batch. An image's result depends on its own seed alone, not
                 on the batch it is in; images with the same seed get the same noise.
             tau: step of the schedule where sampling starts; 0 gives the restorer's estimate. The settings' own by
@@ -275,7 +283,7 @@ class Restoration:
             callback: called after every step with a `StepInfo`; an exception it raises ends the restoration.
 
         Raises:
-            ImageReadError: not an image, or one in another range.
+            ImageReadError: not an image, or one in another range; an image in place of a burst, or the reverse.
             SigmaRangeError: tau or sigma_min lies outside what the denoiser was trained for.
             ScheduleError: tau, steps, sampler, eta, spacing or sigma_min is not valid.
             NetworkContractError: a network returned another shape, NaN or infinity.
@@ -284,11 +292,11 @@ class Restoration:
         if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
             raise DPIRError(f"num_samples is {num_samples!r}: expected a whole number of at least 1.")
         chain = self._chain(tau, steps, sampler, eta, spacing, sigma_min)
-        observation = observe(image)
+        observation = observe(image, burst=self.takes_bursts)
         seeds = image_seeds(seed, len(observation.tensor))
         counter = CallCounter()
         with torch.inference_mode(), self._evaluation_mode():
-            restored = self._restore(observation.tensor.to(self.device), counter)
+            restored = self._restore(observation, counter)
             first = restored if start is None else _checked_start(start.to(restored), restored)
             drawn = [
                 self._sample(
@@ -309,8 +317,9 @@ class Restoration:
             nfe={"restorer": 0, "denoiser": 0, "fusion": 0, **counter.calls},
         )
 
-    def _restore(self, observation: Tensor, counter: CallCounter) -> Tensor:
-        return counter.wrap("restorer", self._networks["restorer"])(observation)
+    def _restore(self, observation: Observation, counter: CallCounter) -> Tensor:
+        restorer = counter.wrap("restorer", self._networks["restorer"])
+        return observation.encode(restorer(observation.tensor.to(self.device)))
 
     def _sample(
         self,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.errors import DPIRError
+from dp_ir.tasks.burst import BURST
+from dp_ir.tasks.deblur import DEBLUR
 from dp_ir.tasks.sr4 import SR4
 from dp_ir.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (SR4,)}
+TASKS: dict[str, Task] = {task.name: task for task in (SR4, DEBLUR, BURST)}
 """Tasks by name."""
 
 

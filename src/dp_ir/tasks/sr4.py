@@ -33,4 +33,4 @@ def degrade(clean: Tensor, /, *, generator: torch.Generator | None = None) -> Te
     return imresize(clean, 1 / SCALE).mul(255).round().clamp(0, 255).div(255)
 
 
-SR4 = Task(name="sr4", title="4x super-resolution", scale=SCALE, channels=3, degrade=degrade)
+SR4 = Task(name="sr4", title="4x super-resolution", scale=SCALE, channels=3, degrade=degrade, border=16)

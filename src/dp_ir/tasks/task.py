@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,13 +10,14 @@ import torch
 from torch import Tensor
 
 from dp_ir.errors import DPIRError
+from dp_ir.image.burst import Burst
 
 
 class Degradation(Protocol):
     """clean -> observation."""
 
-    def __call__(self, clean: Tensor, /, *, generator: torch.Generator | None = None) -> Tensor:
-        """Degrade clean (B, 3, H, W) in [0, 1]; a degradation without chance does not use the generator."""
+    def __call__(self, clean: Tensor, /, *, generator: torch.Generator | None = None) -> Tensor | Burst:
+        """Degrade clean (1, 3, H, W) in [0, 1] to an image or a burst; without chance the generator is not used."""
         ...
 
 
@@ -26,9 +28,11 @@ class Task:
     Args:
         name: as in bundles and on the command line.
         title: what a person would call it.
-        scale: side of the restored image / side of the observation.
+        scale: side of the restored image / side of the observation, of a burst its packed planes.
         channels: channels of the observation.
         degrade: how observations come about in training and evaluation; takes sides that are multiples of `scale`.
+        border: pixels around a piece of a clean image that its observation depends on, a multiple of `scale`.
+        takes_bursts: whether an observation is a burst of RAW frames instead of an image.
     """
 
     name: str
@@ -36,6 +40,8 @@ class Task:
     scale: int
     channels: int
     degrade: Degradation
+    border: int
+    takes_bursts: bool = False
 
     def crop(self, clean: Tensor) -> Tensor:
         """Cut clean (B, 3, H, W) at the right and the bottom to sides that are multiples of `scale`.
@@ -50,3 +56,14 @@ class Task:
                 f"{self.scale}x{self.scale} pixels."
             )
         return clean[..., :height, :width]
+
+
+def image_generator(name: str, seed: int = 0) -> torch.Generator:
+    """The random numbers of one image's degradation: they depend on the seed and on its name, not on its neighbours.
+
+    Args:
+        name: of the image in its folder, with "/" between folders and without a suffix.
+        seed: of the whole set.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from dp_ir.errors import DataError
+from dp_ir.image.burst import Burst
+from dp_ir.tasks import Task
 from dp_ir.training.recipe import NoiseRecipe
 from dp_ir.training.store import ImageStore
 
@@ -59,12 +61,13 @@ class Patches(Dataset[dict[str, Tensor]]):
         patch: side of the clean patch in pixels.
         align: patches start at multiples of this many pixels (the task's scale).
         companions: further stores cut at the same place.
+        task: makes the observation of each patch anew; None where observations are companions, or not needed.
         noise: distribution of noise levels; None for training without them.
         bridge: whether to draw a time t and unit noise for it instead.
         seed: of the whole run.
 
-    A sample holds `clean` (3, patch, patch), one entry per companion, with `noise` or `bridge` also `eps` (3, patch,
-    patch) of unit variance, and `sigma` () or `t` (), which is uniform in (0, 1].
+    A sample holds `clean` (3, patch, patch), one entry per companion, with `task` what `observe` gives, with `noise` or
+    `bridge` also `eps` (3, patch, patch) of unit variance, and `sigma` () or `t` (), which is uniform in (0, 1].
     """
 
     def __init__(
@@ -75,10 +78,13 @@ class Patches(Dataset[dict[str, Tensor]]):
         patch: int,
         align: int,
         companions: Sequence[Companion] = (),
+        task: Task | None = None,
         noise: NoiseRecipe | None = None,
         bridge: bool = False,
         seed: int = 0,
     ) -> None:
+        self._task, self._border = task, task.border if task is not None else 0
+        patch += 2 * self._border
         large = [i for i in numbers if min(store.images[i].height, store.images[i].width) >= patch + align]
         if not large:
             raise DataError(
@@ -106,6 +112,10 @@ class Patches(Dataset[dict[str, Tensor]]):
         for companion in self._companions:
             k = companion.scale
             result[companion.name] = orient(companion.store.crop(number, top // k, left // k, side // k, side // k))
+        if self._task is not None:
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            result |= observe(self._task, result["clean"], generator)
+            side -= 2 * self._border
         if self._noise is not None:
             level = np.exp(np.log(self._noise.median) + self._noise.log_std * rng.standard_normal())
             result["sigma"] = torch.tensor(np.clip(level, self._noise.low, self._noise.high), dtype=torch.float32)
@@ -114,6 +124,37 @@ class Patches(Dataset[dict[str, Tensor]]):
         if self._noise is not None or self._bridge:
             result["eps"] = torch.from_numpy(rng.standard_normal((3, side, side), dtype=np.float32))
         return result
+
+
+def observe(task: Task, clean: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Degrade a clean patch and cut off what its border has seen.
+
+    Args:
+        task: what observations are.
+        clean: (3, H, W), with `task.border` on all sides.
+        generator: of the random numbers.
+
+    Returns:
+        `clean` without its border and `observation`; of a burst, (N, 4, h, w), also `gains` (3,) and `matrix` (3, 3) of
+        its camera, and `frames`: how many of them to train with, half the time all, else any number.
+    """
+
+    def inner(image: Tensor, border: int) -> Tensor:
+        return image[..., border : image.shape[-2] - border, border : image.shape[-1] - border]
+
+    observation = task.degrade(clean[None], generator=generator)
+    result = {"clean": inner(clean, task.border)}
+    if not isinstance(observation, Burst):
+        return result | {"observation": inner(observation[0], task.border // task.scale)}
+    number = len(observation.frames)
+    some = torch.randint(1, number + 1, (), generator=generator)
+    every = torch.rand((), generator=generator) < 0.5
+    return result | {
+        "observation": inner(observation.frames, task.border // task.scale),
+        "gains": observation.camera.gains,
+        "matrix": observation.camera.matrix,
+        "frames": torch.where(every, number, some),
+    }
 
 
 class StepBatches(Sampler[list[int]]):

@@ -9,14 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-Degrade = Callable[[Tensor], Tensor]
-"""clean (B, 3, H, W) -> observation (B, 3, H / scale, W / scale)."""
+from dp_ir.image.camera import Camera
 
 Metrics = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
 """name -> function (output, target), both (B, 3, H, W) in [0, 1], giving one value per image (B,)."""
 
-BORDER = 16
-"""Pixels around a clean patch that are read for the degradation and then cut off, so that its filters see no border."""
+_NEGLIGIBLE = 1e-4
+"""Mean squared error of a patch below which it hardly matters how much less it is: 40 dB."""
 
 
 class Objective(Protocol):
@@ -58,34 +57,28 @@ class DenoiserObjective:
         return _means(figures)
 
 
-@dataclass(frozen=True)
 class RestorerObjective:
-    """Mean squared error, because the restorer must estimate the mean E[x0 | y]; degraded on the fly or paired."""
+    """Squared error, because the restorer must estimate the mean E[x0 | y], in the space that diffusion runs in.
 
-    degrade: Degrade
-    scale: int
+    A patch counts by the logarithm of its mean squared error, as in its PSNR, which is to weight it by the inverse of
+    the error: without that the few patches whose detail is lost for good would outweigh those that can be restored.
+    Weights that the observation decides leave the mean the best estimate, and how much is lost is largely decided by
+    it. What a restorer makes of a burst is linear sensor RGB; its camera renders it before it is compared.
+    """
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Mean squared error over the batch, in units of 1e-3, the size of a 4x residual, which suits the clipping."""
-        observation, clean = self._pair(batch)
-        return (model(observation) - clean).square().mean() * 1e3
+        """Mean over the batch of the logarithm of the mean squared error, which counts from 40 dB on less and less."""
+        error = (_restored(model, batch) - batch["clean"]).square().mean(dim=(1, 2, 3))
+        return torch.log(error + _NEGLIGIBLE).mean()
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
         """Every metric on every crop."""
         figures: dict[str, list[Tensor]] = {}
         for crop in crops:
-            observation, clean = self._pair(crop)
-            restored = model(observation).float()
+            restored = _restored(model, crop)
             for name, metric in metrics.items():
-                figures.setdefault(name, []).append(metric(restored, clean))
+                figures.setdefault(name, []).append(metric(restored, crop["clean"]))
         return _means(figures)
-
-    def _pair(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        if "observation" in batch:
-            return batch["observation"], batch["clean"]
-        inner = slice(BORDER, -BORDER)
-        coarse = slice(BORDER // self.scale, -(BORDER // self.scale))
-        return self.degrade(batch["clean"])[..., coarse, coarse], batch["clean"][..., inner, inner]
 
 
 @dataclass(frozen=True)
@@ -162,6 +155,17 @@ class BridgeObjective:
     def _mixed(self, clean: Tensor, start: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         share = t[:, None, None, None]
         return (1 - share) * clean + share * (start + self.noise * eps)
+
+
+def _restored(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    observation = batch["observation"]
+    if "gains" not in batch:
+        return model(observation).float()
+    if model.training:  # a burst may be of any length
+        observation = observation[:, : int(batch["frames"][0])]
+    sensor = model(observation).float()
+    with torch.autocast(sensor.device.type, enabled=False):
+        return Camera(batch["gains"], batch["matrix"]).render(sensor)
 
 
 def _weighted_error(estimate: Tensor, clean: Tensor, sigma: Tensor, prior: float) -> Tensor:

@@ -20,12 +20,13 @@ from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, MissingExtraError, RecipeError
+from dp_ir.image.burst import Burst
 from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.partners import partners_of
-from dp_ir.tasks import Task, get_task
-from dp_ir.training.data import Companion, Patches, StepBatches, split, validation_crops
+from dp_ir.tasks import get_task
+from dp_ir.tasks.task import image_generator
+from dp_ir.training.data import Companion, Patches, StepBatches, observe, split, validation_crops
 from dp_ir.training.objectives import (
-    BORDER,
     BridgeObjective,
     DenoiserObjective,
     FusionObjective,
@@ -34,7 +35,7 @@ from dp_ir.training.objectives import (
     RestorerObjective,
 )
 from dp_ir.training.recipe import NoiseRecipe, Recipe, load_recipe, recipe_text
-from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store
+from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store, training_pairs
 from dp_ir.training.trainer import Progress, Trainer, without_accelerator
 
 
@@ -136,7 +137,9 @@ class _Images:
         data = settings.data
         cache = Path(data.cache) if data.cache else default_cache()
         self._settings, self._task, self._device = settings, get_task(data.task), device
-        self._store = open_store(Path(data.clean), cache)
+        clean = Path(data.clean)
+        pairs = training_pairs(clean, self._task.scale) if data.observation is None else None
+        self._store = open_store(clean, cache, {name: pair[0] for name, pair in pairs.items()} if pairs else None)
         self._training, self._held_out = split(self._store, data.validation_fraction)
         self._companions: list[Companion] = []
         self._denoiser: nn.Module | None = None
@@ -150,21 +153,32 @@ class _Images:
                 ),
             }
         }
-        if data.observation is not None and settings.kind != "denoiser":
-            observations = open_store(Path(data.observation), cache)
-            _check_pairs(self._store, observations, self._task.scale)
-            self._companions.append(Companion("observation", observations, self._task.scale))
+        if settings.kind != "denoiser":
+            self._add_observations(pairs or {}, cache)
         if settings.kind == "fusion":
             self._add_partners(cache)
         if settings.kind == "bridge":
             self._add_start(network, cache)
+
+    def _add_observations(self, pairs: Mapping[str, tuple[Path, Path | None]], cache: Path) -> None:
+        """Stored observations: a folder of their own, or files of a data set; without any they are made on the fly."""
+        data = self._settings.data
+        if data.observation is not None:
+            observations = open_store(Path(data.observation), cache)
+        else:
+            files = {name: file for name, (_, file) in pairs.items() if file is not None}
+            if not files:
+                return
+            observations = open_store(Path(data.clean), cache, files)
+        _check_pairs(self._store, observations, self._task.scale)
+        self._companions.append(Companion("observation", observations, self._task.scale))
 
     def objective(self, network: nn.Module) -> Objective:
         """What this kind of network is trained for."""
         if self._settings.kind == "denoiser":
             self._objective: Objective = DenoiserObjective(getattr(network, "sigma_data", DenoiserObjective.sigma_data))
         elif self._settings.kind == "restorer":
-            self._objective = RestorerObjective(self._task.degrade, self._task.scale)
+            self._objective = RestorerObjective()
         elif isinstance(network, UNetBridge):
             self._objective = BridgeObjective(network.noise, network.spread, self._settings.bridge.velocity)
         else:
@@ -178,9 +192,10 @@ class _Images:
         patches = Patches(
             self._store,
             self._training,
-            patch=settings.data.patch + 2 * self._border,
+            patch=settings.data.patch,
             align=self._align,
             companions=self._companions,
+            task=self._task if self._on_the_fly else None,
             noise=settings.noise if settings.kind in ("denoiser", "fusion") else None,
             bridge=settings.kind == "bridge",
             seed=settings.seed,
@@ -193,16 +208,19 @@ class _Images:
         """Figures of a network on the held-out images."""
         data = self._settings.data
         crops = []
-        side = data.validation_crop + 2 * self._border
+        side = data.validation_crop + (2 * self._task.border if self._on_the_fly else 0)
         places = validation_crops(
             self._store, self._held_out, count=data.validation_images, side=side, align=self._align
         )
         for number, top, left, side in places:
-            crop = {"clean": self._store.crop(number, top, left, side, side)}
+            crop = {"clean": torch.from_numpy(self._store.crop(number, top, left, side, side))}
             for companion in self._companions:
                 k = companion.scale
-                crop[companion.name] = companion.store.crop(number, top // k, left // k, side // k, side // k)
-            crops.append({name: torch.from_numpy(value)[None].to(device) for name, value in crop.items()})
+                cut = companion.store.crop(number, top // k, left // k, side // k, side // k)
+                crop[companion.name] = torch.from_numpy(cut)
+            if self._on_the_fly:
+                crop |= observe(self._task, crop["clean"], self._generator(number))
+            crops.append({name: value[None].to(device) for name, value in crop.items()})
         return self._objective.validate(network, crops, metrics)
 
     @property
@@ -210,9 +228,12 @@ class _Images:
         return 1 if self._settings.kind == "denoiser" else self._task.scale
 
     @property
-    def _border(self) -> int:
-        on_the_fly = self._settings.kind == "restorer" and self._settings.data.observation is None
-        return BORDER if on_the_fly else 0
+    def _on_the_fly(self) -> bool:
+        return self._settings.kind == "restorer" and not self._companions
+
+    def _generator(self, number: int) -> torch.Generator:
+        name = Path(self._store.images[number].name)
+        return image_generator(name.with_suffix("").as_posix(), self._settings.seed)
 
     def _add_partners(self, cache: Path) -> None:
         partners = self._settings.partners
@@ -242,8 +263,41 @@ class _Images:
         self._add_restored(guarded, _key(restorer), cache)
 
     def _add_restored(self, restorer: Restorer, key: str, cache: Path) -> None:
-        restored = _restored_store(self._store, self._companions, restorer, key, self._device, self._task, cache)
-        self._companions = [Companion("restored", restored, 1)]
+        """The restorer's output for every image, computed once: it does not depend on the diffusion step.
+
+        `key` names the restorer and everything that decides its output.
+        """
+        observations = self._companions[0].store if self._companions else None
+        made = f"{self._task.name}-{self._settings.seed}-{self._store.key}"
+        path = cache / f"restored-{key}-{observations.key if observations is not None else made}.raw"
+        if not path.with_suffix(".json").is_file():
+            with StoreWriter(path, "float16") as writer, torch.inference_mode():
+                for number, image in enumerate(self._store.images):
+                    observation = self._observation(observations, number)
+                    restored = _restore(restorer, observation, self._device)[..., : image.height, : image.width]
+                    # Observations leave out the last rows and columns where the image is no multiple of the scale.
+                    missing = (0, image.width - restored.shape[3], 0, image.height - restored.shape[2])
+                    restored = torch.nn.functional.pad(restored, missing, mode="replicate")
+                    writer.add(image.name, restored[0].permute(1, 2, 0).cpu().numpy())
+        self._companions = [Companion("restored", ImageStore(path), 1)]
+
+    def _observation(self, observations: ImageStore | None, number: int) -> Tensor | Burst:
+        """What was observed of a whole image: stored, or made anew, the same each time."""
+        if observations is not None:
+            return _whole(observations, number)
+        return self._task.degrade(self._task.crop(_whole(self._store, number)), generator=self._generator(number))
+
+
+def _whole(store: ImageStore, number: int) -> Tensor:
+    place = store.images[number]
+    return torch.from_numpy(store.crop(number, 0, 0, place.height, place.width))[None]
+
+
+def _restore(restorer: Restorer, observation: Tensor | Burst, device: torch.device) -> Tensor:
+    """The restorer's output in the space that diffusion runs in."""
+    if isinstance(observation, Burst):
+        return observation.camera.render(restorer(observation.frames[None].to(device)))
+    return restorer(observation.to(device))
 
 
 def _record(network: GuardedNetwork) -> NetworkRecord:
@@ -281,33 +335,3 @@ def _check_pairs(clean: ImageStore, observations: ImageStore, scale: int) -> Non
                 f"{image.name} is {image.width}x{image.height} and its observation {other.width}x{other.height}; "
                 f"expected {image.width // scale}x{image.height // scale} at scale {scale}."
             )
-
-
-def _restored_store(
-    clean: ImageStore,
-    companions: Sequence[Companion],
-    restorer: Restorer,
-    key: str,
-    device: torch.device,
-    task: Task,
-    cache: Path,
-) -> ImageStore:
-    """The restorer's output for every image, computed once: it does not depend on the diffusion step.
-
-    `key` names the restorer and everything that decides its output.
-    """
-    origin = companions[0].store if companions else clean
-    path = cache / f"restored-{key}-{origin.key}.raw"
-    if path.with_suffix(".json").is_file():
-        return ImageStore(path)
-    with StoreWriter(path, "float16") as writer, torch.inference_mode():
-        for number, image in enumerate(clean.images):
-            place = origin.images[number]
-            source = torch.from_numpy(origin.crop(number, 0, 0, place.height, place.width))[None].to(device)
-            restored = restorer(source if companions else task.degrade(task.crop(source)))
-            restored = restored[..., : image.height, : image.width]
-            # Observations leave out the last rows and columns where the image is no multiple of the scale.
-            missing = (0, image.width - restored.shape[3], 0, image.height - restored.shape[2])
-            restored = torch.nn.functional.pad(restored, missing, mode="replicate")
-            writer.add(image.name, restored[0].permute(1, 2, 0).cpu().numpy())
-    return ImageStore(path)

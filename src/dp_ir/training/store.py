@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import numpy.typing as npt
 
 from dp_ir.errors import DataError
 from dp_ir.image import IMAGE_SUFFIXES, read_image
+from dp_ir.image.data_layouts import recognise
 from dp_ir.training.fingerprint import Fingerprint, known_images, matching_test_image
+
+_WITHOUT_PARTS = ("GoPro", "pairs")  # layouts whose scenes or folders may lie in the folder that is named
 
 
 @dataclass(frozen=True)
@@ -104,24 +108,29 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def open_store(folder: Path, cache: Path) -> ImageStore:
-    """Decode all images of a folder once (8 bits per channel) and open the result.
+def open_store(folder: Path, cache: Path, files: Mapping[str, Path] | None = None) -> ImageStore:
+    """Decode images of a folder once (8 bits per channel) and open the result.
 
     The store is keyed by the files' names, sizes and times, so a changed folder is decoded again.
+
+    Args:
+        folder: that holds the images.
+        cache: folder for the store.
+        files: which of its files, by the names they get; all images below the folder by default.
 
     Raises:
         DataError: the folder holds no image, or an image of a standard test set.
         ImageReadError: a file cannot be decoded.
     """
-    files = image_files(folder)
-    listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    named = {str(f.relative_to(folder)): f for f in image_files(folder)} if files is None else files
+    listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in named.values()]
     key = hashlib.sha256(json.dumps([str(folder.resolve()), listing]).encode()).hexdigest()[:16]
     path = cache / f"images-{key}.raw"
     if path.with_suffix(".json").is_file():
         return ImageStore(path)
     tests = known_images("test-images")
     with StoreWriter(path, "uint8") as writer:
-        for file in files:
+        for name, file in named.items():
             pixels = read_image(file).pixels
             test_image = matching_test_image(Fingerprint.of(pixels), tests)
             if test_image is not None:
@@ -129,5 +138,36 @@ def open_store(folder: Path, cache: Path) -> ImageStore:
                     f"{file} is the image {test_image.name} of the test set {test_image.split}; figures on images that "
                     "were trained on mean nothing: remove it from the folder."
                 )
-            writer.add(str(file.relative_to(folder)), (pixels * 255).round())
+            writer.add(name, (pixels * 255).round())
     return ImageStore(path)
+
+
+def training_pairs(folder: Path, scale: int) -> dict[str, tuple[Path, Path | None]] | None:
+    """The training part of a data set that is laid out as published, or as a pair of folders.
+
+    Args:
+        folder: of the data set; see `image.data_layouts`.
+        scale: side of a clean image / side of its observation.
+
+    Returns:
+        Clean image and observation (None where it is to be made) by name; None for a folder of images as it comes.
+
+    Raises:
+        DataError: files do not belong together; only a test part is there; or the observations are RAW data.
+    """
+    if not folder.is_dir():
+        return None
+    training = recognise(folder, scale=scale, split="train")
+    found = training or recognise(folder, scale=scale)
+    if found is None:
+        return None
+    if found.camera is not None or (found.scale or scale) != scale:
+        raise DataError(
+            f"{folder} is laid out as {found.layout}, whose observations are not trained on as they are stored: give "
+            "the folder of its photographs, which bursts are made of."
+        )
+    if training is None and (found.layout not in _WITHOUT_PARTS or (folder / "test").is_dir()):
+        raise DataError(
+            f"{folder} is laid out as {found.layout}, but has no part to train on: add it, or give a folder of images."
+        )
+    return {pair.name: (pair.target, pair.observations[0] if pair.observations else None) for pair in found.files}

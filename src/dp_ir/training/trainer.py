@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
 from dp_ir.restoration.precision import processor_name
 from dp_ir.training.recipe import MIXED_PRECISION, OptimRecipe, Recipe
@@ -83,7 +84,7 @@ class Trainer:
         )
         if recipe.log.tensorboard:
             self.accelerator.init_trackers("tensorboard")
-        model = model.to(memory_format=torch.channels_last)
+        model = channels_last(model)
         optim = recipe.optim
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=optim.learning_rate, betas=(0.9, 0.99), weight_decay=optim.weight_decay, fused=True
