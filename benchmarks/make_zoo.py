@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS, Restoration
+from dp_ir.tasks import TASKS
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "dp_ir" / "zoo"
 
@@ -33,11 +34,11 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[], choices=["restorer"], help="what is left out")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="folder of the bundles")
     parser.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="how the networks are run")
-    parser.add_argument("--bars", type=Path, help="JSON file of benchmarks/bars.py")
+    parser.add_argument("--bars", type=Path, help="JSON file of benchmarks/bars.py or benchmarks/tasks.py")
     options = parser.parse_args()
 
     networks = {kind: getattr(options, kind) for kind in ("restorer", "denoiser", "fusion")}
-    quality = measured(options.bars) if options.bars else {}
+    quality = measured(options.bars, options.task) if options.bars else {}
     settings = replace(DEFAULT_SETTINGS, task=options.task, licence="Apache-2.0", quality=quality)
     changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.setting)}
     restoration = Restoration.from_parts(**networks, settings=settings, device="cpu", **changes)
@@ -47,12 +48,16 @@ def main() -> None:
     print(folder)
 
 
-def measured(path: Path) -> dict[str, Any]:
-    """The bars of a report, as figures for the card."""
+def measured(path: Path, task: str) -> dict[str, Any]:
+    """The bars of a report, as figures for the card; of a report on several tasks those of this one."""
     report = json.loads(path.read_text("utf-8"))
     figures = {}
     for bar in report["bars"]:
-        figures[f"{bar['what']}, {bar['on']}"] = f"{bar['measured']:.{bar['digits']}f} {bar['unit']}".rstrip()
+        named, _, rest = bar["on"].partition(", ")
+        if named in TASKS and named != task:
+            continue
+        on = rest if named in TASKS else bar["on"]
+        figures[f"{bar['what']}, {on}"] = f"{bar['measured']:.{bar['digits']}f} {bar['unit']}".rstrip()
     return figures
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dp_ir.checkpoints.architectures import ARCHITECTURES
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
 
 _ROLES: dict[Kind, str] = {
@@ -73,10 +74,13 @@ def _example(name: str, records: Mapping[Kind, NetworkRecord]) -> list[str]:
     if "fusion" not in records and "restorer" not in records:
         lacking = ["restorer"]
     given = "".join(f', {kind}="path/to/{kind}.pth"' for kind in lacking)
+    restorer = ARCHITECTURES.get(records["restorer"].architecture) if "restorer" in records else None
+    # The planes R, G, G, B of a mosaic: such a restorer takes bursts.
+    source = "frames/" if getattr(restorer, "channels", 3) == 4 else "photo.png"
     return [
         "from dp_ir import Restoration",
         "",
-        f'result = Restoration.from_pretrained("path/to/{name}"{given})("photo.png")',
+        f'result = Restoration.from_pretrained("path/to/{name}"{given})("{source}")',
     ]
 
 
