@@ -3,8 +3,8 @@
     python benchmarks/diffusion_space.py --data DATA/Kodak24 [--weights WEIGHTS] [--write docs/diffusion_space.md]
 
 Photographs become sensor RGB by random cameras. In each space white noise is added, as strong as makes the photograph
-rendered from it equally noisy whatever the space, and the denoiser removes it there, told of the level. What is
-compared is the photograph that is rendered from the result.
+rendered from it equally noisy in brightness whatever the space (noise of colour alone hides little), and the denoiser
+removes it there, told of the level. What is compared is the photograph that is rendered from the result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dp_ir.image.data_layouts import find_images
 from dp_ir.tasks.task import image_generator
 from reporting import command_line, conclude
 
-NOISE = (15.0, 20.0, 25.0)  # PSNR of the noisy photograph, dB
+NOISE = (15.0, 20.0, 25.0)  # PSNR-Y of the noisy photograph, dB
 BISECTIONS = 12
 
 
@@ -73,7 +73,7 @@ def main() -> int:
 def measure(options: argparse.Namespace, console: Console) -> Report:
     """Denoise every photograph in every space."""
     denoiser = load_denoiser(options.denoiser)
-    metrics = {"PSNR": PSNR(channels="y"), "LPIPS": LPIPS(load_lpips(options.weights))}
+    metrics = {"PSNR-Y": PSNR(channels="y"), "LPIPS": LPIPS(load_lpips(options.weights))}
     files = find_images(options.data)[: options.limit]
     sums: dict[tuple[float, str], Tensor] = {}
     with torch.inference_mode():
@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace, console: Console) -> Report:
                     noisy = clean + sigma * eps
                     denoised = shown(denoiser(noisy, torch.tensor([sigma])))
                     row = [float(metric(denoised, truth)) for metric in metrics.values()]
-                    noise = float(metrics["PSNR"](shown(noisy), truth))
+                    noise = float(metrics["PSNR-Y"](shown(noisy), truth))
                     key = (level, space.name)
                     sums[key] = sums.get(key, torch.zeros(4)) + torch.tensor([sigma, noise, *row])
     rows = []
@@ -104,12 +104,12 @@ def measure(options: argparse.Namespace, console: Console) -> Report:
             rows.append(
                 [f"{level:g} dB", space.name, round(sigma, 4), round(noise, 2), round(psnr, 2), round(lpips, 4)]
             )
-    columns = ["rendered noise", "space", "mean sigma", "PSNR noisy", "PSNR denoised", "LPIPS denoised"]
+    columns = ["rendered noise", "space", "mean sigma", "PSNR-Y noisy", "PSNR-Y denoised", "LPIPS denoised"]
     return Report(
         title="Where diffusion runs for RAW bursts",
         command=command_line("diffusion_space"),
         intro=[
-            f"{len(files)} photographs of {options.data.name}, each with a random camera; noise of equal PSNR after "
+            f"{len(files)} photographs of {options.data.name}, each with a random camera; noise of equal PSNR-Y after "
             "rendering; the denoiser is the one that ships. Figures are of the rendered photographs.",
         ],
         tables=[Table("The same denoiser in four spaces", columns, rows)],
@@ -117,7 +117,7 @@ def measure(options: argparse.Namespace, console: Console) -> Report:
 
 
 def _strength(shown: Callable[[Tensor], Tensor], clean: Tensor, eps: Tensor, truth: Tensor, psnr: float) -> float:
-    """The noise level at which the rendered noisy image has this PSNR."""
+    """The noise level at which the rendered noisy image has this PSNR-Y."""
     low, high = 1e-4, 1.0
     metric = PSNR(channels="y")
     for _ in range(BISECTIONS):
