@@ -22,6 +22,7 @@ from torch import Tensor
 from dp_ir.errors import DataError, DPIRError, ImageWriteError
 from dp_ir.image.burst import Burst
 from dp_ir.image.camera import Camera
+from dp_ir.image.mosaic_files import png_values
 from dp_ir.image.writing import write_whole
 
 SCALE = 8
@@ -85,13 +86,7 @@ def has_synthetic_burst(root: Path, name: str) -> bool:
 
 
 def _planes(path: Path, channels: int) -> Tensor:
-    try:
-        values = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    except Exception as error:  # decoders meet damage with errors of every type
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"'{path}' cannot be read ({reason}), expected a 16-bit PNG with {channels} channels; copy it again."
-        ) from error
+    values = png_values(path, f"a 16-bit PNG with {channels} channels")
     if values.dtype != np.uint16 or values.ndim != 3 or values.shape[-1] != channels:
         found = values.shape[-1] if values.ndim == 3 else 1
         raise DataError(
