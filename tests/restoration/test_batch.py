@@ -29,13 +29,18 @@ def copy_bytes(job: Job) -> list[bytes]:
     return [job.source.read_bytes()] * len(job.targets)
 
 
-def write_bytes(path: Path, picture: object) -> None:
-    assert isinstance(picture, bytes)
-    path.write_bytes(picture)
+def process_with(restore):
+    """What handles a job: its results, as `restore` gives them, are written to its targets."""
+
+    def process(job: Job) -> None:
+        for target, content in zip(job.targets, restore(job), strict=True):
+            target.write_bytes(content)
+
+    return process
 
 
 def run(plan):
-    return list(run_batch(plan.jobs, copy_bytes, write_bytes))
+    return list(run_batch(plan.jobs, process_with(copy_bytes)))
 
 
 # Where results go ---------------------------------------------------------------------------------------------------
@@ -294,7 +299,7 @@ def test_a_failing_file_gives_one_sentence_and_the_others_go_on(tmp_path, error,
         return copy_bytes(job)
 
     plan = plan_batch([tmp_path / "in"], tmp_path / "out")
-    outcomes = list(run_batch(plan.jobs, restore, write_bytes))
+    outcomes = list(run_batch(plan.jobs, process_with(restore)))
     assert [outcome.status.value for outcome in outcomes] == ["restored", "failed", "restored"]
     assert words in outcomes[1].reason
     assert "b.jpg" in outcomes[1].reason
@@ -307,7 +312,7 @@ def test_an_output_folder_that_cannot_be_made_fails_before_the_work(tmp_path):
     touch(tmp_path, "blocked")
     worked = []
     jobs = [Job(photo, tmp_path / "blocked" / "photo.png")]
-    (outcome,) = run_batch(jobs, lambda job: worked.append(job) or copy_bytes(job), write_bytes)
+    (outcome,) = run_batch(jobs, worked.append)
     assert outcome.status is Status.FAILED
     assert "cannot be made" in outcome.reason
     assert not worked
@@ -316,7 +321,7 @@ def test_an_output_folder_that_cannot_be_made_fails_before_the_work(tmp_path):
 def test_an_output_folder_without_rights_fails_before_the_work(tmp_path, monkeypatch):
     (photo,) = touch(tmp_path, "photo.jpg")
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # what a superuser's own folders never show
-    (outcome,) = run_batch([Job(photo, tmp_path / "out" / "photo.png")], copy_bytes, write_bytes)
+    (outcome,) = run_batch([Job(photo, tmp_path / "out" / "photo.png")], process_with(copy_bytes))
     assert "cannot be written to" in outcome.reason
     assert not list((tmp_path / "out").iterdir())
 
@@ -330,7 +335,7 @@ def test_outcomes_come_one_by_one_and_an_interruption_is_not_swallowed(tmp_path)
         return copy_bytes(job)
 
     plan = plan_batch([tmp_path / "in"], tmp_path / "out")
-    outcomes = run_batch(plan.jobs, restore, write_bytes)
+    outcomes = run_batch(plan.jobs, process_with(restore))
     assert [outcome.source.name for outcome in itertools.islice(outcomes, 1)] == ["a.jpg"]
     with pytest.raises(KeyboardInterrupt):
         next(outcomes)

@@ -9,7 +9,8 @@ from PIL import Image
 from dp_ir.errors import ImageWriteError
 from dp_ir.image.camera import GAMMA
 from dp_ir.image.picture import Picture
-from dp_ir.restoration.batch import Status, pictures_of, plan_batch
+from dp_ir.restoration.batch import Status, plan_batch
+from dp_ir.restoration.files import pictures_of
 from dp_ir.restoration.pipeline import RestorationResult
 
 

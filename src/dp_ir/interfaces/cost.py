@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from dp_ir.errors import DPIRError
+from dp_ir.interfaces.options import SOURCE
 
 _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})")  # noqa: RUF001 - people write both
-_SOURCE = "a weight file of any known network, a bundle, or a hub id."
 
 
 def cost(
@@ -34,7 +34,7 @@ def cost(
     ] = None,
     restorer: Annotated[
         str | None,
-        typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {_SOURCE}"),
+        typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {SOURCE}"),
     ] = None,
     denoiser: Annotated[
         str | None,

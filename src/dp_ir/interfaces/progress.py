@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from dp_ir.diffusion.samplers import StepInfo
 from dp_ir.image.crop import Box
-from dp_ir.restoration.batch import Job, Outcome, Plan, pictures_of, run_batch
-from dp_ir.restoration.inputs import read_source
+from dp_ir.restoration.batch import Job, Outcome, Plan, run_batch
+from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.pipeline import Restoration
 
 
@@ -31,9 +31,9 @@ def restore_with_progress(
     Args:
         plan: from `plan_batch`.
         load: reads the networks; called only if there is something to restore.
-        settings: keyword arguments of `Restoration.__call__`.
+        settings: further keyword arguments of `restore_file`.
         crop: restore only this part.
-        linear: see `pictures_of`.
+        linear: see `dp_ir.restoration.files.pictures_of`.
 
     Yields:
         What became of each input, those settled in the plan first.
@@ -46,7 +46,7 @@ def restore_with_progress(
     with bar_of(TextColumn("{task.description}"), TextColumn("{task.fields[count]}")) as progress:
         task = progress.add_task("", total=len(plan.jobs), count="")
 
-        def restore(job: Job) -> Any:
+        def process(job: Job) -> None:
             progress.update(task, description=job.source.name, count=f"{done + 1}/{len(plan.jobs)}")
             calls = 0
 
@@ -55,10 +55,9 @@ def restore_with_progress(
                 calls += 1
                 progress.update(task, completed=done + calls / (info.steps * job.samples))
 
-            part = None if crop is None else read_source(job.source, burst=restoration.takes_bursts, crop=crop)
-            return pictures_of(restoration(part or job.source, callback=follow, **settings), linear=linear)
+            restore_file(restoration, job, crop=crop, linear=linear, callback=follow, **settings)
 
-        for outcome in run_batch(plan.jobs, restore):
+        for outcome in run_batch(plan.jobs, process):
             done += 1
             progress.update(task, completed=done)
             yield outcome

@@ -22,18 +22,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, ScheduleError, SigmaRangeError
-from dp_ir.image import IMAGE_SUFFIXES, Picture, from_array, write_image
-from dp_ir.image.camera import decode
+from dp_ir.image import IMAGE_SUFFIXES
 from dp_ir.restoration.finding import Found, find, listed, names_file
-from dp_ir.restoration.pipeline import RestorationResult
 
 _log = logging.getLogger(__name__)
 
@@ -171,17 +166,12 @@ def plan_batch(
     return Plan(tuple(jobs), tuple(settled))
 
 
-def run_batch(
-    jobs: Iterable[Job],
-    restore: Callable[[Job], Sequence[Picture]],
-    write: Callable[[Path, Picture], None] = write_image,
-) -> Iterator[Outcome]:
+def run_batch(jobs: Iterable[Job], process: Callable[[Job], None]) -> Iterator[Outcome]:
     """Restore one file after another; a file that fails is reported and the others go on.
 
     Args:
         jobs: what to do, from `plan_batch`.
-        restore: reads and restores `job.source`; gives the pictures in the order of `job.targets`, see `pictures_of`.
-        write: writes a picture to a path, atomically.
+        process: reads and restores `job.source` and writes all of `job.targets`, as `restore_file` does.
 
     Yields:
         One outcome per job, as soon as it is known.
@@ -194,34 +184,13 @@ def run_batch(
         reason = ""
         try:
             _prepare_folder(job.target.parent)  # before the work, so that a result never has nowhere to go
-            for target, picture in zip(job.targets, restore(job), strict=True):
-                write(target, picture)
+            process(job)
         except (ScheduleError, SigmaRangeError):
             raise
         except Exception as error:
             reason = _sentence(error, job.source)
         status = Status.FAILED if reason else Status.RESTORED
         yield Outcome(job.source, status, () if reason else job.targets, reason, time.perf_counter() - start)
-
-
-def pictures_of(result: RestorationResult, *, linear: bool = False) -> tuple[Picture, ...]:
-    """What is written of the restoration of a file, in the order of `Job.targets`.
-
-    Args:
-        result: of a file or a burst.
-        linear: undo the tone curve of a burst's camera: linear sRGB, of which mean and deviation are then taken.
-    """
-    if result.samples is None or result.mean is None or result.std is None:
-        return (_linear(result.image) if linear else result.image,)
-    if not linear:
-        return (*result.samples, result.mean, from_array(result.std))
-    samples = [_linear(sample) for sample in result.samples]
-    values = np.stack([sample.pixels for sample in samples])
-    return (*samples, replace(samples[0], pixels=values.mean(0)), from_array(values.std(0, ddof=1)))
-
-
-def _linear(picture: Picture) -> Picture:
-    return replace(picture, pixels=decode(torch.from_numpy(picture.pixels)).numpy())
 
 
 def _suffix(output: Path, format: str | None) -> str:

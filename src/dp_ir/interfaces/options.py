@@ -1,0 +1,21 @@
+"""Words and choices that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+SOURCE = "a weight file of any known network, a bundle, or a hub id."
+STATED = (
+    "A fact about the network that is not as inferred, such as value_range=0,255 or sigma_range=0,50/255. KEY is "
+    "scale, channels, size_multiple, min_size, value_range, sigma_range, sigma_input, half_safe or tiling; probe=no "
+    "leaves out the check of all this on a test picture."
+)
+STATED_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
+
+
+class PrecisionName(str, Enum):
+    """The precisions of `dp_ir.restoration.precision.Precision`."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
