@@ -13,7 +13,7 @@ from PIL import Image
 
 import dp_ir as package
 from dp_ir.diffusion.samplers import SAMPLERS
-from dp_ir.interfaces import cli
+from dp_ir.interfaces import cli, options, restore
 from dp_ir.restoration.batch import FORMATS
 from dp_ir.restoration.precision import Precision
 from dp_ir.training.recipe import KINDS, shipped_recipes
@@ -66,12 +66,12 @@ def test_errors_are_one_sentence_from_a_real_process_too(tmp_path):
 
 
 def test_names_in_help_are_those_of_the_floors():
-    assert {item.value for item in cli.SamplerName} == set(SAMPLERS)
-    assert {item.value for item in cli.FormatName} == set(FORMATS)
-    assert {item.value for item in cli.PrecisionName} == set(get_args(Precision))
+    assert {item.value for item in restore.SamplerName} == set(SAMPLERS)
+    assert {item.value for item in restore.FormatName} == set(FORMATS)
+    assert {item.value for item in options.PrecisionName} == set(get_args(Precision))
     assert {item.value for item in cli.KindName} == set(KINDS)
     assert {item.value for item in cli.ForeignKindName} == set(KINDS) - {"fusion", "bridge"}
-    assert all(item.name in cli._STATED for item in fields(package.NetworkInfo))
+    assert all(item.name in options.STATED for item in fields(package.NetworkInfo))
     assert set(cli._RECIPES.values()) <= set(shipped_recipes())
 
 
