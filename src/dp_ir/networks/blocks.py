@@ -78,11 +78,23 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor, encoding: Tensor | None = None) -> Tensor:
         """Map features (B, C, H, W) to the same shape; encoding is (B, encoding) where the block sees the noise."""
+        if self.modulation is None:
+            hidden = self.conv1(features)
+        else:
+            hidden = self._modulated(features, self.modulation(encoding))
+        return self.conv2(F.relu(hidden, inplace=True)).add_(features)
+
+    def _modulated(self, features: Tensor, modulation: Tensor) -> Tensor:
+        """(1 + scale) * conv1(features) + shift."""
+        if len(modulation) == 1 and not torch.is_grad_enabled():
+            # One noise level for all: folding it into the weights saves a pass over the features.
+            weight, bias = self.conv1.weight, self.conv1.bias
+            scale, shift = modulation[0].to(weight.dtype).chunk(2)
+            folded = weight * (1 + scale)[:, None, None, None], bias * (1 + scale) + shift  # type: ignore[operator]
+            return F.conv2d(features, *folded, padding=1)
         hidden = self.conv1(features)
-        if self.modulation is not None:
-            scale, shift = self.modulation(encoding)[:, :, None, None].to(hidden.dtype).chunk(2, dim=1)
-            hidden = torch.addcmul(shift, hidden, 1 + scale)
-        return features + self.conv2(F.relu(hidden, inplace=True))
+        scale, shift = modulation[:, :, None, None].to(hidden.dtype).chunk(2, dim=1)
+        return torch.addcmul(shift, hidden, 1 + scale)
 
 
 class ResidualStack(nn.ModuleList):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ class FastFusion(nn.Module):
     """
 
     half_safe = True
+    size_multiple = 4
 
     def __init__(
         self,
@@ -70,19 +72,32 @@ class FastFusion(nn.Module):
         w = self.weights(sigma).sigmoid()[:, :, None, None]
         w_features, w_image = w[:, :-3], w[:, -3:]
 
-        features = (
-            w_features * self.stem_restored(_unshuffled((restored - 0.5) * 4))
-            + (1 - w_features) * self.stem_denoised(_unshuffled((denoised - restored) / self.spread))
-            + self.stem_noisy(_unshuffled((noisy - restored) * inverse))
+        features = self._combined(
+            _unshuffled((restored - 0.5) * 4),
+            _unshuffled((denoised - restored) / self.spread),
+            _unshuffled((noisy - restored) * inverse),
+            w_features,
         )
         encoding = self.encode(sigma)
         features = self.before(features, encoding)
         coarse = self.middle(self.down(features), encoding)
-        features = self.after(features + self.up(coarse), encoding)
+        features = self.after(self.up(coarse).add_(features), encoding)
         raw = F.pixel_shuffle(self.head(features), 2)[..., :height, :width]
 
         average = w_image * restored + (1 - w_image) * denoised
         return average + level * self.spread * inverse * raw.to(average.dtype)
+
+    def _combined(self, restored: Tensor, denoised: Tensor, noisy: Tensor, w: Tensor) -> Tensor:
+        """The channel-wise convex combination of the features of the estimates, and those of the noisy image."""
+        first, second, third = self.stem_restored, self.stem_denoised, self.stem_noisy
+        if len(w) == 1 and not torch.is_grad_enabled():
+            # One noise level for all: the weights of the combination scale those of the convolutions, which are one.
+            share = w.view(-1, 1, 1, 1).to(first.weight.dtype)
+            kernel = torch.cat((share * first.weight, (1 - share) * second.weight, third.weight), dim=1)
+            share = share.view(-1)
+            bias = share * first.bias + (1 - share) * second.bias + third.bias  # type: ignore[operator]
+            return F.conv2d(torch.cat((restored, denoised, noisy), dim=1), kernel, bias, padding=1)
+        return w * first(restored) + (1 - w) * second(denoised) + third(noisy)
 
 
 def _unshuffled(image: Tensor) -> Tensor:

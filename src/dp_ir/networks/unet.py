@@ -73,5 +73,5 @@ class UNet(nn.Module):
             features = down(features)
         features = self.middle(features, encoding)
         for decoder, up, skip in reversed(list(zip(self.decoders, self.up, skips, strict=True))):
-            features = decoder(up(features) + skip, encoding)
+            features = decoder(up(features).add_(skip), encoding)
         return self.head(features)
