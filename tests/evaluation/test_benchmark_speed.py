@@ -1,0 +1,105 @@
+"""The speed benchmark: its plain contestant computes the same image, and its report judges what was measured."""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.pipeline import Restoration
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    spec = importlib.util.spec_from_file_location("benchmark_speed", BENCHMARKS / "speed.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "SIDE", 32)
+    return module
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    torch.manual_seed(0)
+    Restoration.from_parts(
+        restorer=FastSR(channels=8, blocks=1),
+        denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
+        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
+        steps=2,
+        device="cpu",
+    ).save_pretrained(tmp_path / "bundle")
+    return str(tmp_path / "bundle")
+
+
+def test_plain_pytorch_gives_the_image_that_ours_gives(speed, bundle):
+    observation = torch.rand(1, 3, 9, 11)
+    ours = Restoration.from_pretrained(bundle, device="cpu", precision="float32")(observation, seed=3)
+    plain = speed.plain_restoration(bundle)(observation, seed=3)
+    assert plain.nfe == ours.nfe
+    torch.testing.assert_close(plain.image, ours.image, rtol=1e-4, atol=1e-5)
+
+
+def test_networks_and_restoration_are_timed(speed, bundle):
+    figures = speed.timed(Restoration.from_pretrained(bundle, device="cpu"), 1)
+    assert set(figures) == {"restoration", "restorer", "denoiser", "fusion"}
+    assert all(taken > 0 for taken in figures.values())
+    assert figures["restoration"] > figures["denoiser"]
+
+
+def test_the_fastest_run_counts_and_the_first_does_not(speed, monkeypatch):
+    clock = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    runs = []
+    assert speed.seconds(lambda: runs.append(None), 3) == 1.0
+    assert len(runs) == 4
+
+
+def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
+    taken = {"restoration": 6.0, "restorer": 0.3, "denoiser": 0.4, "fusion": 0.3}
+    fast = {name: value / 4 for name, value in taken.items()}
+    rates = {"float32": 100e9, "bfloat16": 500e9}
+    score = {"PSNR": 27.0, "LPIPS": 0.16, "LPIPS half": 0.05, "seconds per megapixel": 5.0}
+    slow = {**score, "LPIPS": 0.18, "seconds per megapixel": 105.0}
+    answers = {
+        "plain": taken,
+        "ours": {
+            "float32": taken,
+            "float32, kept memory": fast,
+            "default": fast,
+            "bfloat16": True,
+            "ceiling": rates,
+            "flops": {"restorer": 26e9, "denoiser": 45e9, "fusion": 10e9},
+            "scores": {"default": score, "float32": {**score, "PSNR": 27.05}},
+        },
+        "engine": {**fast, "first": 2.0, "rms": 0.001},
+        "peers": {"DiffPIR, 100 calls": slow, "DP-IR": score},
+        "growth": {"1": 5.0, "4": 5.0, "16": 6.0},
+        "spandrel": [{"name": "SwinIR", "size": "64x64", "ratio": 1.5, "error": 2e-3}],
+    }
+    monkeypatch.setattr(speed, "in_own_process", lambda contestant, **_: answers[contestant])
+    options = argparse.Namespace(bundle="sr4", repeats=1, only=None)
+    report = speed.report_of(options)
+    reached = {f"{bar.what}": (round(bar.measured, 4), bar.passed) for bar in report.bars}
+    assert reached == {
+        "restoration, plain float32 / default": (4.0, True),
+        "PSNR, |default - float32|": (0.05, True),
+        "LPIPS, |default - float32|": (0.0, True),
+        "restorer, share of the matrix product's FLOP/s": (round(26e9 / 0.075 / 500e9, 4), True),
+        "denoiser, share of the matrix product's FLOP/s": (0.9, True),
+        "fusion, share of the matrix product's FLOP/s": (round(10e9 / 0.075 / 500e9, 4), False),
+        "SwinIR 64x64, spandrel / ours": (1.5, True),
+        "SwinIR 64x64, relative error": (0.002, False),
+        "time, DiffPIR with 100 calls / DP-IR": (21.0, True),
+        "LPIPS, DP-IR / DiffPIR": (round(0.16 / 0.18, 4), True),
+        "time per megapixel, largest / smallest": (1.2, False),
+    }
+    assert "openvino" in report.to_markdown()
