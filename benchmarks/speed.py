@@ -1,6 +1,6 @@
 """How fast a restoration is, as ratios measured in one run: against plain PyTorch, other engines, spandrel, and peers.
 
-    python benchmarks/speed.py --data DATA --weights WEIGHTS [--only growth ...] [--write docs/speed.md]
+    python benchmarks/speed.py --data DATA --weights WEIGHTS [--only levers ...] [--write docs/speed.md]
 
 DATA holds Set14 (HR and LR_x4); WEIGHTS is the SqueezeNet 1.1 file of LPIPS or a folder that holds it. Every contestant
 runs in a process of its own, so that none inherits another's memory or settings; use an otherwise idle machine.
@@ -34,12 +34,13 @@ from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import uses_bfloat16
 from dp_ir.tasks import get_task
+from large_images import figures as large_images
 from reporting import command_line, conclude
 
 SIDE = 512  # of the restored image, in pixels
 CALLS = 100  # of the peers
 ENGINES = ("torch", "compile", "openvino", "onnxruntime")
-PARTS = ("plain", "ours", "engines", "spandrel", "peers", "growth")
+PARTS = ("levers", "engines", "spandrel", "peers", "growth", "hundred")
 
 Figures = dict[str, Any]
 
@@ -177,21 +178,6 @@ def _baseline(method: DiffPIR | DDRM) -> Callable[[ImagePair], Tensor]:
     return lambda pair: method(Observation(pair.observation, pair.name, "Set14"), 0).image
 
 
-def run_growth(options: argparse.Namespace) -> Figures:
-    """Seconds per megapixel of images of 1, 4 and 16 megapixels."""
-    keep_freed_memory()
-    restoration = Restoration.from_pretrained(options.bundle, device="cpu")
-    restoration(inputs("restorer", 4)[0], seed=0)
-    figures: Figures = {}
-    for megapixels in (1, 4, 16):
-        side = round((megapixels * 1e6) ** 0.5 / 4)
-        observation = torch.rand(1, 3, side, side)
-        start = time.perf_counter()
-        restoration(observation, seed=0)
-        figures[str(megapixels)] = (time.perf_counter() - start) / (16 * side * side / 1e6)
-    return figures
-
-
 def pairs(options: argparse.Namespace) -> list[ImagePair]:
     """The images that quality is judged on: every so-manieth of Set14."""
     task = get_task("sr4")
@@ -227,7 +213,6 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "ours": run_ours,
     "engine": run_engine,
     "peers": run_peers,
-    "growth": run_growth,
     "spandrel": run_spandrel,
 }
 
@@ -260,10 +245,8 @@ def report_of(options: argparse.Namespace) -> Report:
         ],
     )
     wanted = options.only or PARTS
-    needs_plain = {"plain", "ours", "engines"} & set(wanted)
-    plain = in_own_process("plain") if needs_plain else {}
-    if needs_plain:
-        report.data["plain"] = plain
+    plain = report.data["plain"] = in_own_process("plain") if {"levers", "engines"} & set(wanted) else {}
+    if "levers" in wanted:
         _levers(report, plain, in_own_process("ours"))
     if "engines" in wanted:
         _engines(report, plain)
@@ -272,7 +255,9 @@ def report_of(options: argparse.Namespace) -> Report:
     if "peers" in wanted:
         _peers(report, in_own_process("peers"))
     if "growth" in wanted:
-        _growth(report, in_own_process("growth"))
+        _growth(report, list(large_images((1, 4, 16))))
+    if "hundred" in wanted:
+        _hundred(report, *large_images((100,), options=["--memory", "3"]))
     report.state(
         f"Seconds: the fastest of {options.repeats} runs after one that does not count; every contestant in a process "
         "of its own, one after the other.",
@@ -402,12 +387,26 @@ def _peers(report: Report, found: Figures) -> None:
     report.bars.append(Bar("LPIPS, DP-IR / DiffPIR", "Set14", "<=", 1.0, ours["LPIPS"] / theirs["LPIPS"]))
 
 
-def _growth(report: Report, found: Figures) -> None:
+def _growth(report: Report, found: Sequence[Figures]) -> None:
     report.data["growth"] = found
-    rows = [[megapixels, f"{taken:.2f}"] for megapixels, taken in found.items()]
-    report.tables.append(Table("Growth with the image", ["megapixels", "seconds per megapixel"], rows))
-    spread = max(found.values()) / min(found.values())
-    report.bars.append(Bar("time per megapixel, largest / smallest", "1, 4, 16 megapixels", "<=", 1.15, spread))
+    rows = [[f"{size['megapixels']:g}", f"{size['pace']:.2f}", f"{size['gigabytes']:.2f}"] for size in found]
+    columns = ["megapixels of the result", "seconds per megapixel", "GB resident at most"]
+    report.tables.append(Table("Growth with the image, through the command line", columns, rows))
+    paces = [size["pace"] for size in found]
+    bar = Bar("time per megapixel, largest / smallest", "1, 4, 16 megapixels", "<=", 1.15, max(paces) / min(paces))
+    report.bars.append(bar)
+    report.state(
+        "Growth: `dp-ir restore` in a process of its own, to TIFF; the seconds that a tiny photo takes (loading) are "
+        "not counted, reading and writing are."
+    )
+
+
+def _hundred(report: Report, found: Figures) -> None:
+    report.data["hundred"] = found
+    columns = ["", "seconds", "seconds per megapixel", "GB resident at most"]
+    row = ["100 megapixels, --memory 3", f"{found['seconds']:.0f}", f"{found['pace']:.2f}", f"{found['gigabytes']:.2f}"]
+    report.tables.append(Table("From disk to disk", columns, [row]))
+    report.bars.append(Bar("memory for 100 megapixels", "--memory 3", "<=", 3.0, found["gigabytes"], "GB"))
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dp_ir.diffusion.schedule import NoiseSchedule
     from dp_ir.errors import DPIRError
     from dp_ir.image import Picture, read_image, write_image
+    from dp_ir.restoration.allocator import keep_freed_memory
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
 
     __version__: str
@@ -25,6 +26,7 @@ _HOMES = {
     "Picture": "dp_ir.image",
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
+    "keep_freed_memory": "dp_ir.restoration.allocator",
     "load_denoiser": "dp_ir.checkpoints.loading",
     "load_network": "dp_ir.checkpoints.network_file",
     "load_restorer": "dp_ir.checkpoints.loading",
@@ -41,6 +43,7 @@ __all__ = [
     "Restoration",
     "RestorationResult",
     "__version__",
+    "keep_freed_memory",
     "load_denoiser",
     "load_network",
     "load_restorer",

@@ -29,6 +29,8 @@ from dp_ir.errors import NetworkContractError
         ("half_safe=yes", True),
         ("half_safe=False", False),
         ("tiling=discouraged", "discouraged"),
+        ("receptive_field=32", 32),
+        ("receptive_field=none", None),
     ],
 )
 def test_each_field_is_read_in_its_own_way(text, value):

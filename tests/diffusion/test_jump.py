@@ -219,3 +219,10 @@ def test_bad_input_gives_a_named_error_with_one_sentence(wrong):
     assert message.endswith(".")
     assert ". " not in message
     assert isinstance(caught.value, ScheduleError) or "generators" in message
+
+
+def test_noise_that_was_drawn_before_is_used_as_if_it_were_drawn_now():
+    schedule, restored = NoiseSchedule.cosine(1000), torch.rand(2, 3, 5, 7)
+    noise = randn(restored.shape, generators([1, 2]))
+    expected = jump(schedule, restored, 300, generators([1, 2]))
+    assert torch.equal(jump(schedule, restored, 300, noise=noise), expected)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dp_ir.diffusion import generators, randn
+from dp_ir.diffusion.noise import randn_parts
 from dp_ir.errors import DPIRError
 
 
@@ -50,3 +51,15 @@ def test_no_images_no_noise():
 def test_bad_input_gives_a_named_error(wrong):
     with pytest.raises(DPIRError, match=r"give|choose"):
         wrong()
+
+
+@pytest.mark.parametrize("part", [1, 100, 4096])
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 31, 32, 1023, 3 * 37 * 41, 99_999])
+def test_parts_are_what_is_drawn_at_once(count, part):
+    whole, parts = (torch.Generator().manual_seed(11) for _ in range(2))
+    expected, drawn = torch.randn(count, generator=whole), torch.full((count,), torch.nan)
+    for start, values in randn_parts(count, parts, part):
+        drawn[start : start + len(values)] = values
+        assert len(values) <= max(part + 15, 16)
+    assert torch.equal(drawn, expected)
+    assert torch.equal(torch.randn(40, generator=parts), torch.randn(40, generator=whole))

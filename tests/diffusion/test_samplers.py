@@ -6,6 +6,7 @@ import torch
 from exact_priors import GAUSSIAN, TWO_GAUSSIANS, image_of
 
 from dp_ir.diffusion import SAMPLERS, CallCounter, NoiseSchedule, ddim, ddpm, dpmpp_2m, generators, randn
+from dp_ir.diffusion.samplers import linear_steps
 from dp_ir.errors import DPIRError, NetworkContractError, ScheduleError
 
 SCHEDULE = NoiseSchedule.cosine()
@@ -284,3 +285,26 @@ def test_bad_input_gives_a_named_error_with_one_sentence(wrong, error):
         wrong()
     assert str(caught.value).endswith(".")
     assert ". " not in str(caught.value).replace("NoiseSchedule.sigma_grid", "")
+
+
+@pytest.mark.parametrize(("name", "eta"), [("ddpm", None), ("ddim", 0.0), ("ddim", 0.5), ("dpmpp-2m", None)])
+def test_steps_as_numbers_taken_band_by_band_are_the_sampler(name, eta):
+    """What `linear_steps` says, applied to rows of the image one after the other, is what the sampler returns."""
+    sigmas = torch.tensor([0.7, 0.4, 0.2, 0.05, 0.0], dtype=torch.float64)
+    noisy = torch.randn(1, 3, 8, 5, generator=torch.Generator().manual_seed(0))
+    estimate = lambda x, sigma: torch.tanh(x) * 0.9 + 0.05  # noqa: E731
+    expected = SAMPLERS[name](estimate, noisy, sigmas, generators=generators([3]), eta=eta)
+    own, x, before = generators([3]), noisy.clone(), None
+    for step in linear_steps(SAMPLERS[name], sigmas, eta):
+        x0 = estimate(x, step.sigma)
+        z = randn(x.shape, own) if step.noise else None
+        for row in range(8):
+            rows = (slice(None), slice(None), slice(row, row + 1))
+            older, fresh = (None if image is None else image[rows] for image in (before, z))
+            x[rows] = step.take(x[rows], x0[rows], older, fresh)
+        before = x0
+    assert torch.equal(x, expected)
+
+
+def test_steps_of_other_samplers_are_not_known():
+    assert linear_steps(lambda *_, **__: None, torch.tensor([1.0, 0.0])) is None

@@ -82,10 +82,16 @@ def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
         },
         "engine": {**fast, "first": 2.0, "rms": 0.001},
         "peers": {"DiffPIR, 100 calls": slow, "DP-IR": score},
-        "growth": {"1": 5.0, "4": 5.0, "16": 6.0},
         "spandrel": [{"name": "SwinIR", "size": "64x64", "ratio": 1.5, "error": 2e-3}],
     }
     monkeypatch.setattr(speed, "in_own_process", lambda contestant, **_: answers[contestant])
+    monkeypatch.setattr(
+        speed,
+        "large_images",
+        lambda sizes, options=(): [
+            {"megapixels": size, "seconds": 30, "pace": 6.0 if size == 16 else 5.0, "gigabytes": 2.5} for size in sizes
+        ],
+    )
     options = argparse.Namespace(bundle="sr4", repeats=1, only=None)
     report = speed.report_of(options)
     reached = {f"{bar.what}": (round(bar.measured, 4), bar.passed) for bar in report.bars}
@@ -101,5 +107,6 @@ def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
         "time, DiffPIR with 100 calls / DP-IR": (21.0, True),
         "LPIPS, DP-IR / DiffPIR": (round(0.16 / 0.18, 4), True),
         "time per megapixel, largest / smallest": (1.2, False),
+        "memory for 100 megapixels": (2.5, True),
     }
     assert "openvino" in report.to_markdown()

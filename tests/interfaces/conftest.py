@@ -14,6 +14,7 @@ from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.rlfn import RLFN
 from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.manifest import MANIFEST
 from dp_ir.restoration.pipeline import Restoration
 
 
@@ -114,5 +115,6 @@ def dp_ir():
 
 
 def listing(folder: Path) -> list[str]:
-    """Every file below a folder, hidden ones too."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder, hidden ones too, but for the manifest."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return sorted(path.relative_to(folder).as_posix() for path in files)

@@ -137,3 +137,60 @@ def test_an_interruption_keeps_what_is_done_and_says_how_to_go_on(dp_ir, bundle,
     assert listing(tmp_path / "out") == ["a.png"]
     monkeypatch.undo()
     assert "1 restored, 1 skipped" in dp_ir(*command).stdout
+
+
+def test_programs_get_one_json_object_per_line_and_nothing_else(dp_ir, bundle, photos, tmp_path):
+    (photos / "broken.png").write_bytes(b"no image")
+    command = (
+        "restore",
+        photos,
+        photos / "gone.png",
+        "-o",
+        tmp_path / "out",
+        "-b",
+        bundle,
+        "--device",
+        "cpu",
+        "--json",
+    )
+    result = dp_ir(*command)
+    assert result.exit_code == 1
+    *outcomes, summary = map(json.loads, result.stdout.splitlines())
+    by_name = {Path(outcome["source"]).name: outcome for outcome in outcomes}
+    assert {name: outcome["status"] for name, outcome in by_name.items()} == {
+        "a.jpg": "restored",
+        "b.png": "restored",
+        "broken.png": "failed",
+        "gone.png": "failed",
+    }
+    assert by_name["a.jpg"]["targets"] == [str(tmp_path / "out" / "a.png")]
+    assert by_name["a.jpg"]["seconds"] > 0
+    assert "broken.png" in by_name["broken.png"]["reason"]
+    assert summary["summary"] == {"restored": 2, "skipped": 0, "failed": 2}
+    again = [json.loads(line) for line in dp_ir(*command).stdout.splitlines()]
+    assert again[-1]["summary"] == {"restored": 0, "skipped": 2, "failed": 2}
+
+
+def test_other_settings_and_networks_are_named_and_the_results_kept(dp_ir, bundle, photos, tmp_path, rlfn_file):
+    out = tmp_path / "out"
+    command = ("restore", photos, "-o", out, "-b", bundle, "--device", "cpu")
+    dp_ir(*command)
+    before = (out / "a.png").read_bytes()
+    assert dp_ir(*command, "--steps", 3, "--sampler", "ddim").stderr == ""  # which is what the bundle says itself
+    other = dp_ir(*command, "--seed", 4, "--restorer", rlfn_file)
+    assert "2 skipped" in other.stdout
+    assert "another restorer, seed 0 instead of 4" in other.stderr
+    assert (out / "a.png").read_bytes() == before
+    dp_ir(*command, "--seed", 4, "--overwrite")
+    assert (out / "a.png").read_bytes() != before
+
+
+def test_a_single_result_has_no_manifest_beside_it(dp_ir, bundle, photos, tmp_path):
+    dp_ir("restore", photos / "a.jpg", "-o", tmp_path / "out" / "a.png", "-b", bundle, "--device", "cpu")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_workers_without_ray_are_refused(dp_ir, bundle, photos, tmp_path):
+    result = dp_ir("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--workers", 2)
+    assert result.exit_code == 1
+    assert "--executor ray" in result.stderr

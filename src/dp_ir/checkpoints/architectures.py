@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dp_ir.checkpoints.outline import no_more_parameters_than
 from dp_ir.checkpoints.spandrel_network import SpandrelNetwork, spandrel_network
 from dp_ir.errors import CheckpointError
 from dp_ir.networks.bsrt import BSRT
@@ -51,6 +52,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 """Name in weight files and recipes -> class; each takes keyword hyper-parameters and keeps them as `.config`."""
 
 _ALWAYS_ALLOWED = 4096  # diffusion steps, training sizes
+_LONGEST = 400  # letters of hyper-parameters in a sentence
 
 SPANDREL = "spandrel"
 """Name in weight files of a `SpandrelNetwork`, which only its weights can build."""
@@ -76,7 +78,9 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     try:
         return _architecture(name)(**config)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
-        raise CheckpointError(f"The hyper-parameters {dict(config)} do not fit {name}: {error}") from error
+        raise CheckpointError(
+            f"The hyper-parameters {_short(config)} do not fit {name}: {_short(error).rstrip('.')}."
+        ) from error
 
 
 def build_with_weights(name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:
@@ -96,8 +100,13 @@ def build_with_weights(name: str, config: Mapping[str, Any], tensors: Mapping[st
         MissingExtraError: a network of spandrel, which is not installed.
     """
     _check_size(config, tensors, source)
-    module = _of_spandrel(config, tensors, source) if name == SPANDREL else build(name, config)
-    _check_fit(name, config, {key: value.shape for key, value in module.state_dict().items()}, tensors, source)
+    if name == SPANDREL:
+        module = _of_spandrel(config, tensors, source)
+        _check_fit(name, config, module, tensors, source)
+    else:
+        with torch.device("meta"), no_more_parameters_than(len(tensors), source):  # takes no memory, whatever its size
+            _check_fit(name, config, build(name, config), tensors, source)
+        module = build(name, config)
     module.load_state_dict(dict(tensors))
     return module.eval()
 
@@ -146,9 +155,16 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f" (nearest: {close[0]})" if close else ""
 
 
+def _short(value: Any) -> str:
+    """What hyper-parameters or errors say, on one line of bounded length."""
+    text = " ".join(str(dict(value) if isinstance(value, Mapping) else value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
 def _check_fit(
-    name: str, config: Mapping[str, Any], expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], source: str
+    name: str, config: Mapping[str, Any], module: nn.Module, tensors: Mapping[str, Tensor], source: str
 ) -> None:
+    expected = {key: value.shape for key, value in module.state_dict().items()}
     missing = [key for key in expected if key not in tensors]
     extra = [key for key in tensors if key not in expected]
     shapes = [key for key in expected if key in tensors and tensors[key].shape != expected[key]]
@@ -163,7 +179,7 @@ def _check_fit(
         faults.append(f"{_count(shapes, 'of another shape')} ({key}: found {found}, expected {wanted})")
     if faults:
         raise CheckpointError(
-            f"The weights in {source} do not fit {name} with the hyper-parameters {dict(config)}: of {len(expected)} "
+            f"The weights in {source} do not fit {name} with the hyper-parameters {_short(config)}: of {len(expected)} "
             f"expected tensors {', '.join(faults)}; use the file as it was written."
         )
     for key, value in tensors.items():

@@ -32,6 +32,7 @@ CARD_NAME = "README.md"
 HUB_ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[\w./-]+))?$")
 """A repository on the hub, "owner/name", with or without the path of a file in it."""
 _CONFIG_LIMIT = 2**20
+_LONGEST_VALUE = 100
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def _read_network(folder: Path, kind: Kind, entry: NetworkEntry) -> tuple[nn.Mod
         if found != expected:
             raise BundleError(
                 f"{folder / entry.file} is not the {kind} this bundle was written with: its {what} is {found}, "
-                f"{CONFIG_NAME} says {expected}; fetch the bundle again."
+                f"{CONFIG_NAME} says {str(expected)[:_LONGEST_VALUE]}; fetch the bundle again."
             )
     return module, record
 
@@ -279,24 +280,32 @@ def _parse(content: Any, path: Path) -> BundleConfig:
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         found = content.get("format_version") if isinstance(content, dict) else None
         raise BundleError(
-            f"{path} has format_version {found}, this version of dp-ir reads {FORMAT_VERSION}: update dp-ir, or write "
-            "the bundle again."
+            f"{path} has format_version {_short(found)}, this version of dp-ir reads {FORMAT_VERSION}: update dp-ir, "
+            "or write the bundle again."
         )
     values: dict[str, Any] = {}
     for name, kinds in _SETTING_TYPES.items():
         value = content.get(name)
         if not isinstance(value, kinds) or isinstance(value, bool):
-            raise BundleError(f"{path} has {name} = {value!r}: expected {kinds[0].__name__}; write the bundle again.")
+            raise BundleError(
+                f"{path} has {name} = {_short(value)}: expected {kinds[0].__name__}; write the bundle again."
+            )
         values[name] = value
     try:
         networks = {kind: NetworkEntry(**content["networks"][kind]) for kind in PARTS if kind in content["networks"]}
         partners = {str(name): str(value) for name, value in content.get("partners", {}).items()}
     except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(
-            f"{path} does not list its networks as expected ({error}): write the bundle again."
+            f"{path} does not list its networks as expected ({str(error)[:200]}): write the bundle again."
         ) from error
     _check_not_empty(list(networks), path)
     return BundleConfig(BundleSettings(**values), networks, partners)
+
+
+def _short(value: Any) -> str:
+    """A value that a file states, in a sentence of bounded length."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 _SETTING_TYPES: dict[str, tuple[type, ...]] = {

@@ -55,6 +55,8 @@ class NetworkInfo:
             "variance" the same squared, "map" as one more channel of the image, "none" not at all.
         half_safe: whether it may run in bfloat16 autocast.
         tiling: "supported", or "discouraged" where what is far away in the image changes the result.
+        receptive_field: how far away, in pixels of what goes in, the image changes a pixel of the result noticeably;
+            None where that is not known. Tiles are computed with as much context.
     """
 
     scale: int | None = None
@@ -66,6 +68,7 @@ class NetworkInfo:
     sigma_input: SigmaInput = "sigma"
     half_safe: bool = False
     tiling: Tiling = "supported"
+    receptive_field: int | None = None
 
     def __post_init__(self) -> None:
         low, high = self.value_range
@@ -83,6 +86,10 @@ class NetworkInfo:
             raise NetworkContractError(
                 f"scale {self.scale}, channels {self.channels}, size_multiple {self.size_multiple} and min_size "
                 f"{self.min_size} must each be at least 1."
+            )
+        if self.receptive_field is not None and self.receptive_field < 0:
+            raise NetworkContractError(
+                f"receptive_field is {self.receptive_field}: expected a number of pixels of at least 0, or None."
             )
 
 

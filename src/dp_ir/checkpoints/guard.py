@@ -6,6 +6,7 @@ checked on the way out. Everything outside speaks float32 in [0, 1] units. There
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ class GuardedNetwork(nn.Module):
         record: its identity and card, where it has them.
         device: where images are sent; a module is moved there.
         bfloat16: run in bfloat16 autocast, if the network allows it.
+        run: what is called in the network's place, such as the same network in another engine.
 
     Example:
         >>> double = GuardedNetwork("restorer", lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3))
@@ -45,6 +47,7 @@ class GuardedNetwork(nn.Module):
         record: NetworkRecord | None = None,
         device: torch.device | str = "cpu",
         bfloat16: bool = False,
+        run: Callable[..., Tensor] | None = None,
     ) -> None:
         super().__init__()
         info = info_of(network) if info is None else info
@@ -53,6 +56,7 @@ class GuardedNetwork(nn.Module):
         self.kind, self.record, self.device = kind, record, torch.device(device)
         self.info = info if kind == "restorer" else replace(info, scale=1)
         self.network: Any = network
+        self.run = run
         self.autocast = bfloat16 and info.half_safe
         if isinstance(self.network, nn.Module):
             try:
@@ -87,7 +91,8 @@ class GuardedNetwork(nn.Module):
         entered = [self._enter(image) for image in images]
         given = entered[0]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            result = self.network(*(entered if sigma is None else self._with_sigma(entered, sigma * self._width)))
+            call = self.network if self.run is None else self.run
+            result = call(*(entered if sigma is None else self._with_sigma(entered, sigma * self._width)))
         scale = self._check(result, given)
         restored = self._leave(result.float()[..., : scale * height, : scale * width])
         if not bool(torch.isfinite(restored).all()):

@@ -146,7 +146,7 @@ def read_record(path: str | Path) -> NetworkRecord:
     try:
         fields = _decoded(text)
         record = NetworkRecord(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"The description in {path} cannot be read ({error}): write the file again.") from error
     _check_kind(record.kind, str(path))
     return record
@@ -163,7 +163,10 @@ def load_network(path: str | Path) -> tuple[nn.Module, NetworkRecord]:
         UnsafeCheckpointError: the file would run code; nothing was executed.
     """
     record = read_record(path)
-    module = build_with_weights(record.architecture, record.config, read_state_dict(path), str(path))
+    try:
+        module = build_with_weights(record.architecture, record.config, read_state_dict(path), str(path))
+    except RecursionError as error:
+        raise CheckpointError(f"The description in {path} is nested too deeply: write the file again.") from error
     if record.info:
         module.info = recorded_info(module, record)  # type: ignore[assignment]
     return module, describe(module, kind=record.kind, card=record.card)

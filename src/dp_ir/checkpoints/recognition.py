@@ -11,9 +11,11 @@ from torch import nn
 from dp_ir.checkpoints.architectures import build, build_with_weights
 from dp_ir.checkpoints.layouts import LAYOUTS, Layout, State
 from dp_ir.checkpoints.spandrel_network import spandrel_is_installed, spandrel_network
+from dp_ir.checkpoints.unwrap import shown
 from dp_ir.errors import CheckpointError
 
 _SHOWN = 3
+_ABSURD_NUMBER = re.compile(r"(^|\.)\d{5,}(\.|$)")
 
 
 def recognise(state: State, source: str) -> nn.Module:
@@ -32,6 +34,7 @@ def recognise(state: State, source: str) -> nn.Module:
         CheckpointError: no architecture matches, or the weights do not fit the one that does; the sentence names the
             nearest architecture and what differs.
     """
+    _check_numbers(state, source)
     for layout in LAYOUTS:
         renamed = layout.rename(state)
         if not layout.matches(renamed):
@@ -48,6 +51,15 @@ def recognise(state: State, source: str) -> nn.Module:
     if (network := spandrel_network(state, source)) is not None:
         return network
     raise CheckpointError(_why_nothing_matched(state, source))
+
+
+def _check_numbers(state: State, source: str) -> None:
+    """Refuse names that count further than any network does: layouts count along."""
+    if absurd := next((name for name in state if _ABSURD_NUMBER.search(name)), None):
+        raise CheckpointError(
+            f"The weights in {source} have the name {shown([absurd])}, whose number no network reaches: use the file "
+            "as it was published."
+        )
 
 
 def _why_nothing_matched(state: State, source: str) -> str:

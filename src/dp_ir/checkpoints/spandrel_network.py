@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dp_ir.checkpoints.outline import no_more_parameters_than
 from dp_ir.errors import CheckpointError, MissingExtraError
 
 
@@ -76,7 +77,7 @@ def spandrel_network(state: Mapping[str, Tensor], source: str, *, network: str |
         return None
     own = {name: value.to(torch.float32) if value.is_floating_point() else value for name, value in state.items()}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), no_more_parameters_than(len(own), source):
             warnings.simplefilter("ignore")  # of spandrel's and torch's own making
             found = spandrel.ModelLoader(device="cpu").load_from_state_dict(own)
     except spandrel.UnsupportedModelError:

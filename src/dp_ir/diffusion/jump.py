@@ -95,6 +95,7 @@ def jump(
     generators: Sequence[torch.Generator] | None = None,
     *,
     x_T: Tensor | None = None,
+    noise: Tensor | None = None,
     eta: float = 1.0,
     steps: Sequence[float] | None = None,
     variance: Variance = "posterior",
@@ -110,6 +111,7 @@ def jump(
         tau: where sampling is to start, in (0, T].
         generators: one per image, as from `noise.generators`; not needed if x_T is given and V is 0.
         x_T: state of the VP process at T, of the shape of `restored`, in VP units.
+        noise: z itself, of the shape of `restored`, where it has been drawn before.
         eta: as in `jump_coefficients`.
         steps: as in `jump_coefficients`.
         variance: as in `jump_coefficients`.
@@ -131,9 +133,11 @@ def jump(
     else:
         x_tau = x_tau + K * x_T.to(restored)
     if V > 0:
-        if generators is None:
-            raise ScheduleError("The jump draws noise, but there are no generators: give one per image.")
-        x_tau = x_tau + math.sqrt(V) * randn(restored.shape, generators, restored.device, restored.dtype)
+        if noise is None:
+            if generators is None:
+                raise ScheduleError("The jump draws noise, but there are no generators: give one per image.")
+            noise = randn(restored.shape, generators, restored.device, restored.dtype)
+        x_tau = x_tau + math.sqrt(V) * noise
     return schedule.vp_to_noisy(x_tau, tau)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from dp_ir.errors import DPIRError
+
+_BLOCK = 16
 
 
 def generators(seeds: Iterable[int]) -> list[torch.Generator]:
@@ -52,3 +54,30 @@ def randn(
     if not drawn:
         return torch.empty(tuple(shape), device=device, dtype=dtype)
     return torch.stack([image.to(dtype).to(device) for image in drawn])
+
+
+def randn_parts(count: int, generator: torch.Generator, part: int) -> Iterator[tuple[int, Tensor]]:
+    """What `torch.randn(count, generator=generator)` gives, part by part, for noise that does not fit into memory.
+
+    The generator ends in the same state. What follows in the sequence is the same, too.
+
+    Args:
+        count: how many numbers.
+        generator: on the CPU.
+        part: about how many numbers are made at a time.
+
+    Yields:
+        Parts (n,) in float32 with the place of their first number; the last one overlaps the one before it.
+    """
+    if count < _BLOCK:
+        yield 0, torch.randn(count, generator=generator)
+        return
+    # torch makes normal numbers in blocks of 16 from as many uniform ones. Where the last block is not full, it is
+    # drawn once more, so that it reaches back into the one before; the numbers drawn for it first are lost.
+    whole = count // _BLOCK * _BLOCK
+    step = max(part // _BLOCK, 1) * _BLOCK
+    for start in range(0, whole, step):
+        yield start, torch.randn(min(step, whole - start), generator=generator)
+    if count > whole:
+        torch.rand(count - whole, generator=generator)
+        yield count - _BLOCK, torch.randn(_BLOCK, generator=generator)

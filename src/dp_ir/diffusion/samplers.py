@@ -7,6 +7,9 @@ Dividing the VP form by sqrt(abar) and inserting abar = 1 / (1 + sigma^2) turns 
     x_s = x0 + sqrt(sigma_s^2 - v) (x_t - x0) / sigma_t + sqrt(v) z,
 
 with x0 the estimate made at sigma_t. The state is never clipped: an estimate outside [0, 1] is information.
+
+Every step here is linear, x_s = a x_t + b x0 + c x0' + d z with x0' the estimate of the step before, and the numbers
+depend on the noise levels alone. So a step can be taken pixel by pixel, wherever the images are kept: `linear_steps`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -89,9 +92,7 @@ def ddpm(
         ScheduleError: if the levels do not fall, eta is not 1, or generators are missing.
         NetworkContractError: if the estimate has another shape than `noisy`.
     """
-    if eta not in (None, 1):
-        raise ScheduleError(f"eta is {eta:g}, but ddpm always has eta = 1: leave it out, or use the sampler ddim.")
-    return ddim(estimate, noisy, sigmas, generators=generators, eta=1.0, callback=callback)
+    return _taken(ddpm_steps(sigmas, eta), estimate, noisy, generators, callback)
 
 
 def ddim(
@@ -120,19 +121,7 @@ def ddim(
         ScheduleError: if the levels do not fall, eta is outside [0, 1], or generators are missing.
         NetworkContractError: if the estimate has another shape than `noisy`.
     """
-    eta = check_eta(0.0 if eta is None else eta)
-    if eta > 0 and generators is None:
-        raise ScheduleError(f"eta is {eta:g}, so noise is drawn, but there are no generators: give one per image.")
-    levels, x = check_sigmas(sigmas), working_state(noisy)
-    for i, (sigma_t, sigma_s) in enumerate(pairwise(levels)):
-        x0 = call_estimate(estimate, x, sigma_t)
-        if callback is not None:
-            callback(StepInfo(i, len(levels) - 1, sigma_t, x, x0))
-        v = eta**2 * sigma_s**2 * (sigma_t**2 - sigma_s**2) / sigma_t**2
-        x = x0 + math.sqrt(sigma_s**2 - v) / sigma_t * (x - x0)
-        if v > 0 and generators is not None:
-            x = x + math.sqrt(v) * randn(x.shape, generators, x.device, x.dtype)
-    return x
+    return _taken(ddim_steps(sigmas, eta), estimate, noisy, generators, callback)
 
 
 def dpmpp_2m(
@@ -163,27 +152,112 @@ def dpmpp_2m(
         ScheduleError: if the levels do not fall or eta is not 0.
         NetworkContractError: if the estimate has another shape than `noisy`.
     """
+    return _taken(dpmpp_2m_steps(sigmas, eta), estimate, noisy, None, callback)
+
+
+class LinearStep(NamedTuple):
+    """One step x_t -> x_s as a sum: a x_t + b x0 + c x0' + d z, with x0' the estimate before and z standard normal."""
+
+    sigma: float
+    """Noise level of x_t, in [0, 1] units."""
+    noisy: float
+    """a."""
+    estimate: float
+    """b."""
+    before: float = 0.0
+    """c; 0 where the estimate before is not needed."""
+    noise: float = 0.0
+    """d; 0 where no noise is drawn."""
+
+    def take(
+        self, noisy: Tensor, estimate: Tensor, before: Tensor | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """x_s, a new tensor, from tensors of one shape; those whose number is 0 may be left out."""
+        x = estimate * self.estimate
+        for number, image in ((self.noisy, noisy), (self.before, before), (self.noise, noise)):
+            if number and image is not None:
+                x.add_(image, alpha=number)
+        return x
+
+
+def ddpm_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
+    """The steps of `ddpm`, which names what is raised."""
+    if eta not in (None, 1):
+        raise ScheduleError(f"eta is {eta:g}, but ddpm always has eta = 1: leave it out, or use the sampler ddim.")
+    return ddim_steps(sigmas, 1.0)
+
+
+def ddim_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
+    """The steps of `ddim`, which names what is raised."""
+    eta = check_eta(0.0 if eta is None else eta)
+    steps = []
+    for sigma_t, sigma_s in pairwise(check_sigmas(sigmas)):
+        v = eta**2 * sigma_s**2 * (sigma_t**2 - sigma_s**2) / sigma_t**2
+        kept = math.sqrt(sigma_s**2 - v) / sigma_t
+        steps.append(LinearStep(sigma_t, kept, 1 - kept, noise=math.sqrt(v)))
+    return steps
+
+
+def dpmpp_2m_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
+    """The steps of `dpmpp_2m`, which names what is raised."""
     if eta not in (None, 0):
         raise ScheduleError(f"eta is {eta:g}, but dpmpp-2m draws no noise: leave it out, or use the sampler ddim.")
-    levels, x = check_sigmas(sigmas), working_state(noisy)
-    x0_before: Tensor | None = None
-    h_before = 0.0
-    for i, (sigma_t, sigma_s) in enumerate(pairwise(levels)):
-        x0 = call_estimate(estimate, x, sigma_t)
-        if callback is not None:
-            callback(StepInfo(i, len(levels) - 1, sigma_t, x, x0))
-        D = x0  # the estimate half a step ahead, extrapolated in lambda = -log sigma
+    steps = []
+    h_before: float | None = None
+    for sigma_t, sigma_s in pairwise(check_sigmas(sigmas)):
+        # The estimate half a step ahead, extrapolated in lambda = -log sigma: D = x0 + r (x0 - x0').
+        r = 0.0
         if sigma_s > 0:
             h = math.log(sigma_t / sigma_s)
-            if x0_before is not None:
-                D = x0 + h / (2 * h_before) * (x0 - x0_before)
-            x0_before, h_before = x0, h
-        x = D + sigma_s / sigma_t * (x - D)
+            if h_before is not None:
+                r = h / (2 * h_before)
+            h_before = h
+        kept = sigma_s / sigma_t
+        steps.append(LinearStep(sigma_t, kept, (1 - kept) * (1 + r), before=-(1 - kept) * r))
+    return steps
+
+
+def _taken(
+    steps: Sequence[LinearStep],
+    estimate: Estimate,
+    noisy: Tensor,
+    generators: Sequence[torch.Generator] | None,
+    callback: Callback | None,
+) -> Tensor:
+    """Take the steps one after the other, from `noisy` to what is returned."""
+    if generators is None and (drawn := max(step.noise for step in steps)) > 0:
+        raise ScheduleError(
+            f"The steps draw noise of up to {drawn:.3g}, as eta is above 0, but there are no generators: give one per "
+            "image."
+        )
+    x, before = working_state(noisy), None
+    for i, step in enumerate(steps):
+        x0 = call_estimate(estimate, x, step.sigma)
+        if callback is not None:
+            callback(StepInfo(i, len(steps), step.sigma, x, x0))
+        noise = randn(x.shape, generators, x.device, x.dtype) if step.noise and generators is not None else None
+        x, before = step.take(x, x0, before, noise), x0
     return x
 
 
 SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
 """The samplers by the names that bundles and the command line use."""
+
+_LINEAR: dict[Sampler, Callable[[Tensor, float | None], list[LinearStep]]] = {
+    ddpm: ddpm_steps,
+    ddim: ddim_steps,
+    dpmpp_2m: dpmpp_2m_steps,
+}
+
+
+def linear_steps(sampler: Sampler, sigmas: Tensor, eta: float | None = None) -> list[LinearStep] | None:
+    """What a sampler does at these noise levels, as numbers; None of a sampler that is not one of `SAMPLERS`.
+
+    Raises:
+        ScheduleError: as the sampler itself.
+    """
+    steps = _LINEAR.get(sampler)
+    return None if steps is None else steps(sigmas, eta)
 
 
 def check_eta(eta: float) -> float:

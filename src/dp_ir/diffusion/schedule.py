@@ -24,6 +24,7 @@ from dp_ir.errors import ScheduleError
 Spacing = Literal["log-sigma", "uniform-t"]
 """How `NoiseSchedule.sigma_grid` spreads its noise levels."""
 
+_LARGEST_T, _MOST_STEPS = 1_000_000, 10_000  # what takes a blink, and more than anyone samples with
 _MAX_BETA = 0.999  # Nichol & Dhariwal: the cosine schedule reaches abar_T = 0, which has no sigma, without this cap
 
 
@@ -63,6 +64,7 @@ class NoiseSchedule:
                 f"data_range is {self.data_range}, but it must be above 0: use 2 for images in [-1, 1]."
             )
         object.__setattr__(self, "alpha_bar", abar)
+        object.__setattr__(self, "data_range", float(self.data_range))
 
     # ---- constructors ------------------------------------------------------------------------------------------------
 
@@ -150,9 +152,10 @@ class NoiseSchedule:
         entries = {key: value for key, value in config.items() if key != "name"}
         try:
             return makers[name](**entries)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ScheduleError(
-                f"The entries {sorted(entries)} of the {name} schedule do not describe it ({error}): "
+                f"The entries {str(sorted(entries))[:200]} of the {name} schedule do not describe it "
+                f"({str(error)[:200]}): "
                 "copy those that NoiseSchedule.to_config gives."
             ) from error
 
@@ -228,8 +231,11 @@ class NoiseSchedule:
             ScheduleError: if tau, steps, spacing or sigma_min is not valid.
         """
         first = float(self.sigma(self._start(tau)))
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ScheduleError(f"The number of steps is {steps!r}, but sampling needs a whole number of at least 1.")
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= _MOST_STEPS:
+            raise ScheduleError(
+                f"The number of steps is {steps!r}, but sampling needs a whole number of at least 1 and at most "
+                f"{_MOST_STEPS}."
+            )
         if spacing not in get_args(Spacing):
             raise ScheduleError(
                 f"The spacing is {spacing!r}, which is unknown: use one of {', '.join(get_args(Spacing))}."
@@ -374,8 +380,11 @@ class NoiseSchedule:
 
 
 def _check_T(T: int) -> None:
-    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
-        raise ScheduleError(f"The schedule was asked for with T = {T!r}, but T must be a whole number of at least 1.")
+    if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= _LARGEST_T:
+        raise ScheduleError(
+            f"The schedule was asked for with T = {T!r}, but T must be a whole number of at least 1 and at most "
+            f"{_LARGEST_T}."
+        )
 
 
 def _cumulate(betas: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def orientation(tags: Tags) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright(array: NDArray[np.float32], value: int) -> NDArray[np.float32]:
+def upright(array: NDArray[Any], value: int) -> NDArray[Any]:
     """Turn an array (H, W, ...) stored with EXIF orientation `value` so that its first row is the top of the scene."""
     if value in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)

@@ -1,7 +1,8 @@
 """What a file is and how many pixels it announces, found without handing it to any decoder.
 
 Only PNG, JPEG, WebP, TIFF and BMP are ever decoded. The announced size is checked here, before a decoder allocates
-memory for it, so that a small file with a giant header is refused at once.
+memory for it, so that a small file with a giant header is refused at once; so is a file larger than any image of the
+permitted size, before it is read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "BMP")
 
 MAX_PIXELS = 200_000_000
 """Default limit on width times height: above any camera sold, below what exhausts a workstation."""
+
+_BYTES_PER_PIXEL = 16  # four channels of 32 bits, the most that a photo has
+_RAISE_IT = "raise max_pixels (--max-pixels on the command line) if you trust the file"
+_BESIDE_PIXELS = 1 << 26  # bytes: profiles, previews and the like of even the smallest image
 
 HEAD_BYTES = 64
 
@@ -78,7 +83,27 @@ def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageReadError(
             f"'{name}' announces {width}x{height} pixels ({width * height / 1e6:.1f} megapixels), expected at "
-            f"most {max_pixels / 1e6:g} megapixels: reduce or crop it, or raise max_pixels if you trust the file."
+            f"most {max_pixels / 1e6:g} megapixels: reduce or crop it, or {_RAISE_IT}."
+        )
+
+
+def check_bytes(name: str, count: int, max_pixels: int, what: str) -> None:
+    """Refuse what takes more bytes, in a file or unpacked, than any image of `max_pixels` does.
+
+    Args:
+        name: what to call the file.
+        count: how many bytes there are.
+        max_pixels: the limit on width times height that the limit on bytes follows from.
+        what: what takes them, to follow the name: "is", "unpacks to".
+
+    Raises:
+        ImageReadError: naming the file, the size and the limit.
+    """
+    limit = _BYTES_PER_PIXEL * max_pixels + _BESIDE_PIXELS
+    if count > limit:
+        raise ImageReadError(
+            f"'{name}' {what} {count / 1e9:.2f} GB, expected at most {limit / 1e9:.2f} GB, enough for "
+            f"{max_pixels / 1e6:g} megapixels: reduce it, or {_RAISE_IT}."
         )
 
 
@@ -109,7 +134,8 @@ def _png(file: BinaryIO) -> tuple[int, int]:
 
 
 def _jpeg(file: BinaryIO) -> tuple[int, int]:
-    _take(file, 2)
+    if _take(file, 2) != b"\xff\xd8":
+        raise ValueError("it does not begin with a start of image")
     while True:
         if _take(file, 1) != b"\xff":
             raise ValueError("a marker is missing from its header")

@@ -77,6 +77,7 @@ def samples_from_pil(image: Image.Image, format_name: str) -> Samples:
     mode = image.mode
     transparent = "transparency" in image.info
     bit_depth = 8
+    full_scale = None
     if mode.startswith("I;16"):
         array, bit_depth = scaled(np.asarray(image), 65535.0), 16
     elif mode == "I":
@@ -111,14 +112,14 @@ def samples_from_pil(image: Image.Image, format_name: str) -> Samples:
             raise ImageReadError(
                 f"The PIL image has mode {mode}, expected L, RGB, RGBA or the like: convert it to RGB."
             )
-        array = scaled(np.asarray(image if mode == target else image.convert(target)), 255.0)
+        array, full_scale = np.asarray(image if mode == target else image.convert(target)), 255.0
     colours, alpha = (array, None) if mode == "CMYK" else split_alpha(array)
     try:
         exif = exif_block.tags_of(image.getexif())
     except Exception:  # a damaged block must not stop the photograph, and parsers raise all sorts
         exif = {}
     profile = image.info.get("icc_profile")
-    return Samples(colours, alpha, bit_depth, format_name, profile or None, exif)
+    return Samples(colours, alpha, bit_depth, format_name, profile or None, exif, full_scale=full_scale)
 
 
 def to_pil(picture: Picture) -> Image.Image:

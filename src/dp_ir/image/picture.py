@@ -88,7 +88,11 @@ def to_tensor(picture: Picture) -> torch.Tensor:
 
 
 def with_pixels(
-    picture: Picture, pixels: torch.Tensor | NDArray[np.floating], alpha: FloatArray | None = None
+    picture: Picture,
+    pixels: torch.Tensor | NDArray[np.floating],
+    alpha: FloatArray | None = None,
+    *,
+    within: tuple[int, int] | None = None,
 ) -> Picture:
     """Build the output picture: new pixels, everything else as in `picture`.
 
@@ -97,6 +101,7 @@ def with_pixels(
         pixels: tensor (3, H, W) or (1, 3, H, W) on any device, or array (H, W, 3), of any floating type; sRGB-encoded;
             clipped to [0, 1].
         alpha: float32 (H, W); by default that of `picture`, resampled with `resize_alpha` where the size differs.
+        within: where the pixels are a band of rows of the output picture: its first row, and the height of the whole.
 
     Raises:
         ImageWriteError: the pixels have another shape, or hold NaN or infinity.
@@ -111,10 +116,11 @@ def with_pixels(
             "check their weights."
         )
     array = np.clip(array, np.float32(0.0), np.float32(1.0))
-    size = array.shape[0], array.shape[1]
+    top, height = (0, array.shape[0]) if within is None else within
+    size, rows = (height, array.shape[1]), (top, top + array.shape[0])
     if alpha is None and picture.alpha is not None:
-        alpha = resize_alpha(picture.alpha, size)
-    return replace(picture, pixels=array, alpha=alpha, out_of_gamut=_resized_remainder(picture, array))
+        alpha = resize_alpha(picture.alpha, size, rows)
+    return replace(picture, pixels=array, alpha=alpha, out_of_gamut=_resized_remainder(picture, array, size, rows))
 
 
 def _as_image(pixels: torch.Tensor | NDArray[np.floating]) -> FloatArray:
@@ -134,11 +140,12 @@ def _as_image(pixels: torch.Tensor | NDArray[np.floating]) -> FloatArray:
     return array
 
 
-def _resized_remainder(picture: Picture, pixels: FloatArray) -> FloatArray | None:
+def _resized_remainder(
+    picture: Picture, pixels: FloatArray, size: tuple[int, int], rows: tuple[int, int]
+) -> FloatArray | None:
     if picture.out_of_gamut is None:
         return None
-    size = pixels.shape[0], pixels.shape[1]
-    planes = [resize_plane(picture.out_of_gamut[..., channel], size) for channel in range(3)]
+    planes = [resize_plane(picture.out_of_gamut[..., channel], size, rows) for channel in range(3)]
     remainder = np.stack(planes, axis=-1)
     distance = np.where(remainder < 0.0, pixels, 1.0 - pixels)
     remainder *= np.clip((_FADE_ENDS - distance) / (_FADE_ENDS - _FADE_BEGINS), 0.0, 1.0)

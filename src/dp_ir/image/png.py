@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import imagecodecs
 
 from dp_ir.image.encoding import Encoded
 from dp_ir.image.exif import parse_exif
-from dp_ir.image.samples import Samples, scaled, several_frames, split_alpha
+from dp_ir.image.samples import Samples, several_frames, split_alpha
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-_IHDR_END = len(_SIGNATURE) + 25
+_IHDR_END = len(PNG_SIGNATURE) + 25
 _LARGEST_PROFILE = 1 << 24  # bytes; a compressed profile may announce anything
 
 
@@ -28,51 +29,58 @@ def decode_png(data: bytes, name: str) -> Samples:
         ImageReadError: it is an animated PNG.
         EOFError, RuntimeError, ValueError: it is damaged.
     """
-    pixels, profile, exif = [_SIGNATURE], None, None
+    pixels, profile, exif = bytearray(PNG_SIGNATURE), None, None
     for kind, body, chunk in _chunks(data):
         if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
             raise several_frames(name, int.from_bytes(body[:4], "big"))
         if kind in _PIXEL_CHUNKS:
-            pixels.append(chunk)
-        elif kind == b"iCCP":
-            profile = _profile(body)
+            pixels += chunk
+        elif kind == b"iCCP" and profile is None:  # one is allowed; each could unpack to much
+            profile = _profile(bytes(body))
         elif kind == b"eXIf":
-            exif = body
-    array = imagecodecs.png_decode(b"".join(pixels))
+            exif = bytes(body)
+    array = imagecodecs.png_decode(bytes(pixels))
     bit_depth = array.dtype.itemsize * 8
-    values, alpha = split_alpha(scaled(array, float((1 << bit_depth) - 1)))
-    return Samples(values, alpha, bit_depth, "PNG", profile, parse_exif(exif))
+    values, alpha = split_alpha(array)
+    full_scale = float((1 << bit_depth) - 1)
+    return Samples(values, alpha, bit_depth, "PNG", profile, parse_exif(exif), full_scale=full_scale)
 
 
 def encode_png(encoded: Encoded, exif: bytes | None) -> bytes:
     """Encode uint8 or uint16 samples losslessly, with their profile and EXIF."""
     values = encoded.values[..., 0] if encoded.values.shape[2] == 1 else encoded.values
     data = bytes(imagecodecs.png_encode(values))
+    return data[:_IHDR_END] + png_companions(encoded.icc_profile, exif) + data[_IHDR_END:]
+
+
+def png_companions(icc_profile: bytes | None, exif: bytes | None) -> bytes:
+    """The chunks of profile and EXIF, which lie between header and pixels."""
     extra = b""
-    if encoded.icc_profile is not None:
-        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(encoded.icc_profile, 9))
+    if icc_profile is not None:
+        extra += png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile, 9))
     if exif is not None:
-        extra += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return data[:_IHDR_END] + extra + data[_IHDR_END:]
+        extra += png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return extra
 
 
-def _chunks(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     """All chunks up to IEND as (type, content, whole chunk)."""
-    found, position = [], len(_SIGNATURE)
+    view, position = memoryview(data), len(PNG_SIGNATURE)
     while True:
         if position + 12 > len(data):
             raise EOFError("the file ends before its last chunk")
         (length,) = struct.unpack_from(">I", data, position)
         kind, end = data[position + 4 : position + 8], position + 12 + length
         if end > len(data):
-            raise EOFError(f"the file ends within a chunk {kind.decode('latin-1')}")
-        found.append((kind, data[position + 8 : end - 4], data[position:end]))
+            raise EOFError(f"the file ends within a chunk {kind!r}")
+        yield kind, view[position + 8 : end - 4], view[position:end]
         if kind == b"IEND":
-            return found
+            return
         position = end
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk with its length and its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 

@@ -21,7 +21,7 @@ from dp_ir.errors import ImageReadError, MissingExtraError
 from dp_ir.image.burst import pack
 from dp_ir.image.camera import Camera
 from dp_ir.image.exif import parse_tiff_exif
-from dp_ir.image.headers import MAX_PIXELS, check_size
+from dp_ir.image.headers import MAX_PIXELS, check_bytes, check_size
 
 RAW_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
@@ -76,7 +76,8 @@ def read_raw(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> F
 
     Args:
         path: the file, of any maker that LibRaw knows.
-        max_pixels: limit on width times height, checked on the header before anything is decoded.
+        max_pixels: limit on width times height, checked on the header before anything is decoded; files of more bytes
+            than so many pixels can take are not read at all.
 
     Raises:
         ImageReadError: damaged or of an unknown camera; not a Bayer mosaic (X-Trans, Foveon, monochrome, linear DNG);
@@ -89,9 +90,10 @@ def read_raw(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> F
         raise MissingExtraError("Reading RAW files", "rawpy", "raw") from error
     source = Path(path)
     try:
+        check_bytes(str(source), source.stat().st_size, max_pixels, "is a file of")
         with rawpy.imread(str(source)) as raw:
             check_size(str(source), raw.sizes.raw_width, raw.sizes.raw_height, max_pixels)
-            return _frame(raw, source)
+            return _frame(raw, source, max_pixels)
     except (ImageReadError, MemoryError):
         raise
     except Exception as error:  # LibRaw's errors carry bytes, and damage surfaces as errors of other types too
@@ -103,13 +105,13 @@ def read_raw(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> F
         ) from error
 
 
-def _frame(raw: Any, source: Path) -> Frame:
+def _frame(raw: Any, source: Path, max_pixels: int) -> Frame:
     colours = _bayer(raw, source)
     phase = "".join(raw.color_desc.decode()[colour] for colour in colours.flat)
     row, column = divmod(phase.index("R"), 2)
     sensor = raw.raw_image_visible[row:, column:]
     height, width = (side - side % 2 for side in sensor.shape)
-    check_size(str(source), width, height, MAX_PIXELS)
+    check_size(str(source), width, height, max_pixels)
     cell = np.roll(colours, (-row, -column), (0, 1)).ravel()  # colour indices of R, G, G, B
     black = np.asarray(raw.black_level_per_channel, np.float32)[cell]
     span = raw.white_level - black

@@ -9,7 +9,17 @@ from typing import BinaryIO
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.headers import FORMATS, HEAD_BYTES, MAX_PIXELS, check_size, describe_foreign, dimensions, identify
+from dp_ir.image.headers import (
+    FORMATS,
+    HEAD_BYTES,
+    MAX_PIXELS,
+    check_bytes,
+    check_size,
+    describe_foreign,
+    dimensions,
+    identify,
+)
+from dp_ir.image.jpeg import check_jpeg
 from dp_ir.image.memory import samples_from_pil
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
@@ -37,13 +47,19 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     Args:
         path: the file.
-        max_pixels: limit on width times height, checked on the header before anything is decoded.
+        max_pixels: limit on width times height, checked on the header before anything is decoded; files of more bytes
+            than so many pixels can take are not read at all.
 
     Raises:
         ImageReadError: a missing, empty, damaged or truncated file; no file of these formats; an animation, a TIFF with
             several pages, a camera RAW file; more than `max_pixels`; float samples that are NaN, infinite or far
             outside [0, 1].
     """
+    return to_picture(read_samples(path, max_pixels=max_pixels))
+
+
+def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Samples:
+    """Decode a photograph, but leave it as it is stored; arguments and errors are those of `read_image`."""
     source = Path(path)
     name = str(source)
     with _opened(source) as file:
@@ -56,6 +72,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
                 f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
                 "convert it first."
             )
+        check_bytes(name, os.fstat(file.fileno()).st_size, max_pixels, "is a file of")
         try:
             samples = _decode(kind, file, name, max_pixels)
         except ImageReadError:
@@ -63,12 +80,12 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         except MemoryError as error:
             raise ImageReadError(f"'{name}' does not fit into memory: reduce or crop it.") from error
         except Exception as error:  # decoders meet damage with errors of every type
-            reason = str(error).strip().rstrip(".") or type(error).__name__
+            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise ImageReadError(
                 f"'{name}' is a damaged or truncated {kind} file ({reason}), expected a complete one: "
                 "copy or export it again."
             ) from error
-    return to_picture(samples)
+    return samples
 
 
 def _opened(source: Path) -> BinaryIO:
@@ -94,6 +111,9 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
         return decode_png(file.read(), name)
     if kind == "WebP":
         return decode_webp(file.read(), name)
+    if kind == "JPEG":
+        check_jpeg(file.read())
+        file.seek(0)
     image = _PILLOW[kind](file, name)
     if image.size != (width, height):
         raise ValueError(f"its headers announce {width}x{height} and {image.width}x{image.height} pixels")

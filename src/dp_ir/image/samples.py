@@ -7,6 +7,7 @@ exists once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +27,30 @@ class Samples:
     """Decoded samples of one image.
 
     Args:
-        values: float32 (H, W, C), C = 1 grey, 3 RGB or 4 CMYK (1 = full ink), nominally in [0, 1].
-        alpha: straight alpha, float32 (H, W) in [0, 1], or None.
+        values: float32 (H, W, C), C = 1 grey, 3 RGB or 4 CMYK (1 = full ink), nominally in [0, 1]; or integers, which
+            take less memory.
+        alpha: straight alpha, float32 (H, W) in [0, 1], or None; or integers as well.
         bit_depth: 8, 16 or 32.
         format: name of the source's format.
         icc_profile: the embedded profile, or None.
         exif: the tags of the EXIF block; empty where there is none.
         orientation: 1..8; None to take it from `exif`.
+        full_scale: the number that stands for 1, where the samples are integers.
     """
 
-    values: FloatArray
-    alpha: FloatArray | None
+    values: NDArray[Any]
+    alpha: NDArray[Any] | None
     bit_depth: int
     format: str
     icc_profile: bytes | None = None
     exif: exif_block.Tags = field(default_factory=dict)
     orientation: int | None = None
+    full_scale: float | None = None
+
+    @property
+    def turn(self) -> int:
+        """The orientation 1..8 that is to be undone."""
+        return exif_block.orientation(self.exif) if self.orientation is None else self.orientation
 
 
 def scaled(array: NDArray[np.generic], full_scale: float) -> FloatArray:
@@ -50,7 +59,7 @@ def scaled(array: NDArray[np.generic], full_scale: float) -> FloatArray:
     return quotient
 
 
-def split_alpha(array: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+def split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Split (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) into colour (H, W, C) and alpha (H, W) or None."""
     if array.ndim == 2:
         return array[..., None], None
@@ -89,11 +98,14 @@ def check_floats(name: str, values: FloatArray, low: float, high: float) -> None
 
 def to_picture(samples: Samples) -> Picture:
     """Apply colour profile and orientation, and keep what lies outside sRGB beside the clipped pixels."""
-    profile = samples.icc_profile
-    if profile is None and samples.values.shape[-1] == 3 and exif_block.says_adobe_rgb(samples.exif):
+    values, alpha, profile = samples.values, samples.alpha, samples.icc_profile
+    if samples.full_scale is not None:
+        values = scaled(values, samples.full_scale)
+        alpha = None if alpha is None else scaled(alpha, samples.full_scale)
+    if profile is None and values.shape[-1] == 3 and exif_block.says_adobe_rgb(samples.exif):
         profile = colour.adobe_rgb_profile()
-    turn = exif_block.orientation(samples.exif) if samples.orientation is None else samples.orientation
-    converted, profile = colour.to_srgb(samples.values, profile)
+    turn = samples.turn
+    converted, profile = colour.to_srgb(values, profile)
     grey = converted.shape[-1] == 1
     wide = exif_block.upright(np.repeat(converted, 3, axis=-1) if grey else converted, turn)
     pixels = np.clip(wide, np.float32(0.0), np.float32(1.0))
@@ -102,7 +114,7 @@ def to_picture(samples: Samples) -> Picture:
         remainder = wide - pixels
     return Picture(
         pixels=pixels,
-        alpha=None if samples.alpha is None else exif_block.upright(samples.alpha, turn),
+        alpha=None if alpha is None else exif_block.upright(alpha, turn),
         grey=grey,
         bit_depth=samples.bit_depth,
         icc_profile=profile,

@@ -18,7 +18,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image.encoding import Encoded
 from dp_ir.image.exif import parse_exif, parse_tiff_exif
-from dp_ir.image.headers import check_size
+from dp_ir.image.headers import check_bytes, check_size
+from dp_ir.image.jpeg import check_jpeg
 from dp_ir.image.samples import Samples, check_floats, scaled
 
 FloatArray = NDArray[np.float32]
@@ -33,6 +34,8 @@ _DNG_VERSION = 50706
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _UNSIGNED, _FLOAT = 1, 3
 _MOST_SAMPLES = 16  # per pixel; bounds what a header can make the decoder allocate
+_MOST_PAGES = 100  # previews and masks beside the image
+_LARGEST_TILE = 1 << 24  # pixels of a tile that is larger than the image
 _FLOAT_RANGE = (-1.0, 16.0)  # four stops above white are highlights; beyond that, or far below black, is another scale
 _STRIP_BYTES = 1 << 18
 
@@ -52,10 +55,13 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         width, height = int(page.imagewidth), int(page.imagelength)
         check_size(name, width, height, max_pixels)
         _check_kind(page, name)
+        _check_sizes(page, name, max_pixels)
         _check_complete(page, file_size)
+        if int(page.compression) == _JPEG:
+            _check_jpegs(page, file)
         array = page.asarray(squeeze=False)  # (planes, 1, H, W, interleaved samples)
         array = array[:, 0, ..., 0].transpose(1, 2, 0) if array.shape[0] > 1 else array[0, 0]
-        values, bit_depth = _values(page, array, name)
+        values, bit_depth, full_scale = _values(page, array, name)
         colours = 3 if page.photometric == _PALETTE else _COLOURS[int(page.photometric)]
         values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples))
         turn = page.tags.valueof(274, default=1)
@@ -69,12 +75,18 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         None if profile is None else bytes(profile),
         exif,
         turn if turn in range(1, 9) else 1,
+        full_scale,
     )
 
 
 def _only_page(tiff: Any, name: str) -> Any:
     full = None
-    for page in tiff.pages:
+    for number, page in enumerate(tiff.pages):
+        if number == _MOST_PAGES:
+            raise ImageReadError(
+                f"'{name}' is a TIFF of more than {_MOST_PAGES} pages, expected one image: split it into one file per "
+                "page."
+            )
         if page.tags.get(_DNG_VERSION) is not None or int(page.photometric) in _RAW_PHOTOMETRICS:
             raise ImageReadError(
                 f"'{name}' is a camera RAW file, expected a developed photo: export it as 16-bit TIFF first."
@@ -110,6 +122,25 @@ def _check_kind(page: Any, name: str) -> None:
         )
 
 
+def _check_sizes(page: Any, name: str, max_pixels: int) -> None:
+    """Bound what the decoder allocates: all samples of the image, and one tile, which may be larger than the image."""
+    pixels = int(page.imagewidth) * int(page.imagelength)
+    sample = int(page.samplesperpixel) * page.dtype.itemsize
+    check_bytes(name, pixels * sample, max_pixels, "unpacks to")
+    if page.is_tiled and int(page.tilewidth) * int(page.tilelength) > max(pixels, _LARGEST_TILE):
+        raise ValueError(f"it has tiles of {page.tilewidth}x{page.tilelength} pixels")
+
+
+def _check_jpegs(page: Any, file: BinaryIO) -> None:
+    """Find strips and tiles whose own header announces more pixels than they have: the decoder would believe it."""
+    height, width = page.chunks[:2] if page.planarconfig == 1 else page.chunks[-2:]
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        file.seek(offset)
+        found = check_jpeg(file.read(count))
+        if found[0] > width or found[1] > height:
+            raise ValueError(f"a strip or tile of {width}x{height} pixels announces {found[0]}x{found[1]}")
+
+
 def _check_complete(page: Any, file_size: int) -> None:
     """Find strips or tiles that are missing: the decoder would silently fill them with black."""
     offsets, counts = page.dataoffsets, page.databytecounts
@@ -124,13 +155,16 @@ def _check_complete(page: Any, file_size: int) -> None:
         raise EOFError("its strips or tiles are too short")
 
 
-def _values(page: Any, array: NDArray[Any], name: str) -> tuple[FloatArray, int]:
-    """Samples (H, W, S) as float32, palette looked up and white-is-zero turned round, and the bit depth."""
+def _values(page: Any, array: NDArray[Any], name: str) -> tuple[NDArray[Any], int, float | None]:
+    """Samples (H, W, S) with palettes looked up and white-is-zero turned round, the bit depth, and the full scale.
+
+    They are float32 and have no full scale, or integers as they were found, where nothing is to be computed with them.
+    """
     bits = int(page.bitspersample)
     if page.photometric == _PALETTE:
         table = np.asarray(page.colormap)
         table = table >> 8 if table.max() > 255 else table  # some writers leave 8-bit entries unshifted
-        return scaled(table.T[array[..., 0]], 255.0), 8
+        return scaled(table.T[array[..., 0]], 255.0), 8, None
     if array.dtype.kind == "f":
         values = array.astype(np.float32)
         check_floats(f"'{name}'", values, *_FLOAT_RANGE)
@@ -138,16 +172,22 @@ def _values(page: Any, array: NDArray[Any], name: str) -> tuple[FloatArray, int]
     elif bits > 16:
         values, bit_depth = (array / float((1 << bits) - 1)).astype(np.float32), 32
     else:
-        values, bit_depth = scaled(array, float((1 << bits) - 1)), 8 if bits <= 8 else 16
-    return (1.0 - values if page.photometric == _WHITE_IS_ZERO else values), bit_depth
+        full_scale, bit_depth = float((1 << bits) - 1), 8 if bits <= 8 else 16
+        if page.photometric != _WHITE_IS_ZERO and _ASSOCIATED not in map(int, page.extrasamples):
+            return array, bit_depth, full_scale
+        values = scaled(array, full_scale)
+    return (1.0 - values if page.photometric == _WHITE_IS_ZERO else values), bit_depth, None
 
 
-def _straight_alpha(values: FloatArray, colours: int, extra: tuple[int, ...]) -> tuple[FloatArray, FloatArray | None]:
+def _straight_alpha(
+    values: NDArray[Any], colours: int, extra: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Split off the first extra sample that is an opacity, and divide it out where the colours are premultiplied."""
     for index, kind in enumerate(extra, start=colours):
         if kind in (_ASSOCIATED, _UNASSOCIATED) and index < values.shape[-1]:
-            alpha = np.clip(values[..., index], np.float32(0.0), np.float32(1.0))
-            colour = values[..., :colours]
+            alpha, colour = values[..., index], values[..., :colours]
+            if values.dtype.kind == "f":
+                alpha = np.clip(alpha, np.float32(0.0), np.float32(1.0))
             if kind == _ASSOCIATED:
                 opacity = alpha[..., None]
                 straight = np.divide(colour, opacity, out=np.zeros_like(colour), where=opacity > 0.0)
@@ -162,31 +202,33 @@ def encode_tiff(encoded: Encoded, exif: bytes | None, name: str) -> bytes:
     Raises:
         ImageWriteError: the file would exceed the 4 GiB that TIFF can address.
     """
-    values = encoded.values.astype(encoded.values.dtype.newbyteorder("<"), copy=False)
-    height, width, samples = values.shape
-    is_float = values.dtype.kind == "f"
-    rows = max(1, _STRIP_BYTES // (width * samples * values.dtype.itemsize))
-    predict = imagecodecs.floatpred_encode if is_float else imagecodecs.delta_encode
-    strips = [
-        zlib.compress(predict(np.ascontiguousarray(values[top : top + rows]), axis=-2).tobytes(), 6)
-        for top in range(0, height, rows)
-    ]
+    height, width, samples = encoded.values.shape
+    rows = max(1, _STRIP_BYTES // (width * samples * encoded.values.dtype.itemsize))
+    strips = [predicted(encoded.values[top : top + rows]) for top in range(0, height, rows)]
     counts = [len(strip) for strip in strips]
     if sum(counts) >= 1 << 32:
         raise ImageWriteError(f"'{name}' would exceed the 4 GiB of a TIFF file: write smaller tiles, or PNG.")
-    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in parse_exif(exif).items():
-        directory[tag] = value
-    directory[256], directory[257] = width, height
-    directory[258] = (values.dtype.itemsize * 8,) * samples
-    directory[259] = _DEFLATE
-    directory[262] = _RGB if samples >= 3 else _BLACK_IS_ZERO
+    directory = tiff_directory(ImageFileDirectory_v2(b"II*\0\0\0\0\0"), encoded, (height, width), exif)
     directory[273] = tuple(
         int(offset) for offset in np.cumsum([0, *counts[:-1]])
     )  # shifted behind the directory by Pillow
-    directory[277] = samples
     directory[278] = rows
     directory[279] = tuple(counts)
+    return b"".join([b"II*\0" + (8).to_bytes(4, "little"), directory.tobytes(8), *strips])
+
+
+def tiff_directory(
+    directory: ImageFileDirectory_v2, encoded: Encoded, size: tuple[int, int], exif: bytes | None
+) -> ImageFileDirectory_v2:
+    """Fill in what a directory says of an image of this size (H, W), all but where its strips or tiles lie."""
+    samples, is_float = encoded.values.shape[2], encoded.values.dtype.kind == "f"
+    for tag, value in parse_exif(exif).items():
+        directory[tag] = value
+    directory[256], directory[257] = size[1], size[0]
+    directory[258] = (encoded.values.dtype.itemsize * 8,) * samples
+    directory[259] = _DEFLATE
+    directory[262] = _RGB if samples >= 3 else _BLACK_IS_ZERO
+    directory[277] = samples
     directory[284] = 1  # samples interleaved
     directory[317] = 3 if is_float else 2
     if encoded.has_alpha:
@@ -195,4 +237,11 @@ def encode_tiff(encoded: Encoded, exif: bytes | None, name: str) -> bytes:
     if encoded.icc_profile is not None:
         directory.tagtype[34675] = 7  # UNDEFINED
         directory[34675] = encoded.icc_profile
-    return b"".join([b"II*\0" + (8).to_bytes(4, "little"), directory.tobytes(8), *strips])
+    return directory
+
+
+def predicted(values: NDArray[Any]) -> bytes:
+    """Compress a strip or a tile (rows, columns, samples) with the predictor of its type."""
+    predict = imagecodecs.floatpred_encode if values.dtype.kind == "f" else imagecodecs.delta_encode
+    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return zlib.compress(predict(np.ascontiguousarray(values), axis=-2).tobytes(), 6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import imagecodecs
 
 from dp_ir.image.exif import parse_exif
-from dp_ir.image.samples import Samples, scaled, several_frames, split_alpha
+from dp_ir.image.samples import Samples, several_frames, split_alpha
 
 _FIRST_CHUNK = 12
 
@@ -28,5 +28,5 @@ def decode_webp(data: bytes, name: str) -> Samples:
         position += 8 + length + length % 2
     if frames > 1:
         raise several_frames(name, frames)
-    values, alpha = split_alpha(scaled(imagecodecs.webp_decode(data), 255.0))
-    return Samples(values, alpha, 8, "WebP", chunks.get(b"ICCP"), parse_exif(chunks.get(b"EXIF")))
+    values, alpha = split_alpha(imagecodecs.webp_decode(data))
+    return Samples(values, alpha, 8, "WebP", chunks.get(b"ICCP"), parse_exif(chunks.get(b"EXIF")), full_scale=255.0)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dp_ir.errors import ImageWriteError
 from dp_ir.image.encoding import Encoded, encode
 from dp_ir.image.exif import exif_for_size
 from dp_ir.image.memory import pil_from_samples
+from dp_ir.image.part_files import part_path
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import encode_png
 from dp_ir.image.tiff import encode_tiff
@@ -24,7 +24,9 @@ _LARGEST_JPEG_EXIF = 65533  # bytes in one application segment
 
 
 @dataclass(frozen=True)
-class _Format:
+class Format:
+    """What a file format can hold, and what encodes it: of the samples, EXIF, quality and the name of the file."""
+
     encoder: Callable[[Encoded, bytes | None, int, str], bytes]
     bit_depths: tuple[int, ...] = (8,)
     grey: bool = True
@@ -67,17 +69,17 @@ def _through_pillow(encoded: Encoded, exif: bytes | None, **options: Any) -> byt
     return buffer.getvalue()
 
 
-_PNG_FORMAT = _Format(_png, bit_depths=(8, 16), longest_side=1_000_000)
-_JPEG_FORMAT = _Format(_jpeg, alpha=False, longest_side=65500)
-_TIFF_FORMAT = _Format(_tiff, bit_depths=(8, 16, 32))
-_FORMATS: dict[str, _Format] = {
+_PNG_FORMAT = Format(_png, bit_depths=(8, 16), longest_side=1_000_000)
+_JPEG_FORMAT = Format(_jpeg, alpha=False, longest_side=65500)
+_TIFF_FORMAT = Format(_tiff, bit_depths=(8, 16, 32))
+_FORMATS: dict[str, Format] = {
     ".png": _PNG_FORMAT,
     ".jpg": _JPEG_FORMAT,
     ".jpeg": _JPEG_FORMAT,
-    ".webp": _Format(_webp, grey=False, longest_side=16383),
+    ".webp": Format(_webp, grey=False, longest_side=16383),
     ".tif": _TIFF_FORMAT,
     ".tiff": _TIFF_FORMAT,
-    ".bmp": _Format(_bmp, alpha=False, profile=False),
+    ".bmp": Format(_bmp, alpha=False, profile=False),
 }
 
 IMAGE_SUFFIXES = tuple(_FORMATS)
@@ -110,6 +112,36 @@ def write_image(
             was.
     """
     target = Path(path)
+    layout, bit_depth = format_for(target, picture.size, picture.bit_depth, quality=quality, bit_depth=bit_depth)
+    height, width = picture.size
+    encoded = encode(
+        picture, bit_depth=bit_depth, with_grey=layout.grey, with_alpha=layout.alpha, with_profile=layout.profile
+    )
+    write_whole(target, encoded_file(layout, encoded, exif_for_size(picture.exif, width, height), quality, target))
+
+
+def encoded_file(layout: Format, encoded: Encoded, exif: bytes | None, quality: int, target: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ImageWriteError: the samples cannot be encoded.
+    """
+    try:
+        return layout.encoder(encoded, exif, quality, str(target))
+    except ImageWriteError:
+        raise
+    except Exception as error:  # encoders fail with errors of every type
+        raise ImageWriteError(f"'{target}' cannot be encoded ({error}): try another format.") from error
+
+
+def format_for(
+    target: Path, size: tuple[int, int], source_depth: int, *, quality: int = 95, bit_depth: int | None = None
+) -> tuple[Format, int]:
+    """The format of a file and its bits per sample, for a picture of this size (H, W) whose source has so many bits.
+
+    Raises:
+        ImageWriteError: as `write_image`, before anything is encoded.
+    """
     layout = _FORMATS.get(target.suffix.lower())
     if layout is None:
         found = f"has the suffix '{target.suffix}'" if target.suffix else "has no suffix"
@@ -117,29 +149,20 @@ def write_image(
     if not 1 <= quality <= 100:
         raise ImageWriteError(f"The quality is {quality}, expected 1 to 100.")
     if bit_depth is None:
-        bit_depth = max(depth for depth in layout.bit_depths if depth <= picture.bit_depth)
+        bit_depth = max(depth for depth in layout.bit_depths if depth <= source_depth)
     elif bit_depth not in layout.bit_depths:
         raise ImageWriteError(
             f"'{target}' was to be written with {bit_depth} bits per sample, expected "
             f"{' or '.join(map(str, layout.bit_depths))}: choose another bit depth or format."
         )
     _check_destination(target)
-    height, width = picture.size
+    height, width = size
     if layout.longest_side is not None and max(height, width) > layout.longest_side:
         raise ImageWriteError(
             f"'{target}' would be {width}x{height} pixels, expected sides of at most {layout.longest_side} in this "
             "format: write a TIFF."
         )
-    encoded = encode(
-        picture, bit_depth=bit_depth, with_grey=layout.grey, with_alpha=layout.alpha, with_profile=layout.profile
-    )
-    try:
-        data = layout.encoder(encoded, exif_for_size(picture.exif, width, height), quality, str(target))
-    except ImageWriteError:
-        raise
-    except Exception as error:  # encoders fail with errors of every type
-        raise ImageWriteError(f"'{target}' cannot be encoded ({error}): try another format.") from error
-    write_whole(target, data)
+    return layout, bit_depth
 
 
 def _check_destination(target: Path) -> None:
@@ -162,18 +185,32 @@ def write_whole(target: Path, data: bytes) -> None:
     Raises:
         ImageWriteError: its folder cannot be written to, or the disk is full; an older file stays as it was.
     """
-    # The suffix keeps a file left by a power cut from being taken for an image.
-    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")
+    with whole_file(target, len(data)) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(target: Path, size: int) -> Iterator[BinaryIO]:
+    """A file beside its destination, open for writing, that is renamed to it where all went well, and else removed.
+
+    Args:
+        target: the destination.
+        size: bytes that it will take, or about so many.
+
+    Raises:
+        ImageWriteError: its folder cannot be written to, or the disk is full; an older file stays as it was.
+    """
+    beside = part_path(target)
     try:
         with beside.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ImageWriteError(
-            f"'{target}' cannot be written ({reason}), expected a writable folder with room for {len(data)} bytes: "
+            f"'{target}' cannot be written ({reason}), expected a writable folder with room for {size} bytes: "
             "check its permissions and free space."
         ) from error
     finally:  # also on an interrupt; after success there is nothing left by that name

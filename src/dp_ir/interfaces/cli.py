@@ -20,9 +20,11 @@ from dp_ir.errors import DPIRError
 from dp_ir.interfaces.ablation import ablate
 from dp_ir.interfaces.cost import cost
 from dp_ir.interfaces.degrade import degrade
+from dp_ir.interfaces.export import export
 from dp_ir.interfaces.laboratory import evaluate
 from dp_ir.interfaces.options import SOURCE, STATED, STATED_BY_KIND
 from dp_ir.interfaces.restore import RESTORE_HELP, restore
+from dp_ir.interfaces.words import printable
 
 
 class ForeignKindName(str, Enum):
@@ -54,11 +56,7 @@ _INTERRUPTED = 130  # what shells expect of a program that ended on Ctrl-C
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Warnings for people are shown without the place in the code; those for programmers are not shown."""
     if issubclass(category, UserWarning):
-        typer.echo(f"dp-ir: note: {_one_line(message)}", err=True)
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+        typer.echo(f"dp-ir: note: {printable(message)}", err=True)
 
 
 class _Commands(TyperGroup):
@@ -70,7 +68,7 @@ class _Commands(TyperGroup):
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except DPIRError as error:
-            typer.echo(f"dp-ir: {_one_line(error)}", err=True)
+            typer.echo(f"dp-ir: {printable(error)}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interruption:
             typer.echo("dp-ir: stopped; the same command continues with what is not done yet.", err=True)
@@ -214,6 +212,7 @@ app.command()(evaluate)
 app.command()(ablate)
 app.command()(cost)
 app.command()(degrade)
+app.command()(export)
 
 
 def main() -> None:

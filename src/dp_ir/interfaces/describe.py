@@ -147,6 +147,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         "supported": "supported",
         "discouraged": "discouraged: what is far away in the image changes the result",
     }.__getitem__,
+    "receptive_field": lambda radius: f"{radius} pixels" if radius is not None else "not known",
 }
 """How the fields of `NetworkInfo` are put."""
 

@@ -19,3 +19,12 @@ class PrecisionName(str, Enum):
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+class EngineName(str, Enum):
+    """The engines of `dp_ir.restoration.engines.Engine`."""
+
+    TORCH = "torch"
+    COMPILE = "compile"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +11,42 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from dp_ir.diffusion.samplers import StepInfo
-from dp_ir.image.crop import Box
-from dp_ir.restoration.batch import Job, Outcome, Plan, run_batch
-from dp_ir.restoration.files import restore_file
-from dp_ir.restoration.pipeline import Restoration
+from dp_ir.interfaces.words import printable
+from dp_ir.restoration.batch import Job, Outcome, run_batch
+from dp_ir.restoration.worker import Worker
 
 
-def restore_with_progress(
-    plan: Plan,
-    load: Callable[[], Restoration],
-    *,
-    settings: Mapping[str, Any],
-    crop: Box | None = None,
-    linear: bool = False,
-) -> Iterator[Outcome]:
-    """Carry out a plan, with a bar over the files that moves on with every step.
+def restore_with_progress(jobs: Sequence[Job], worker: Worker) -> Iterator[Outcome]:
+    """Handle jobs one after the other, with a bar over the files that moves on with every tile.
 
     Args:
-        plan: from `plan_batch`.
-        load: reads the networks; called only if there is something to restore.
-        settings: further keyword arguments of `restore_file`.
-        crop: restore only this part.
-        linear: see `dp_ir.restoration.files.pictures_of`.
+        jobs: from `plan_batch`.
+        worker: what handles them; asked to load its networks before the bar appears.
 
     Yields:
-        What became of each input, those settled in the plan first.
+        What became of each.
     """
-    yield from plan.settled
-    if not plan.jobs:
-        return
-    restoration = load()
+    worker.load()
     done = 0
-    with bar_of(TextColumn("{task.description}"), TextColumn("{task.fields[count]}")) as progress:
-        task = progress.add_task("", total=len(plan.jobs), count="")
+    with bar_of("{task.description}", "{task.fields[count]}") as progress:
+        task = progress.add_task("", total=len(jobs), count="")
 
         def process(job: Job) -> None:
-            progress.update(task, description=job.source.name, count=f"{done + 1}/{len(plan.jobs)}")
-            calls = 0
+            progress.update(task, description=printable(job.source.name), count=f"{done + 1}/{len(jobs)}")
+            worker(job, progress=lambda share: progress.update(task, completed=done + share))
 
-            def follow(info: StepInfo) -> None:
-                nonlocal calls
-                calls += 1
-                progress.update(task, completed=done + calls / (info.steps * job.samples))
-
-            restore_file(restoration, job, crop=crop, linear=linear, callback=follow, **settings)
-
-        for outcome in run_batch(plan.jobs, process):
+        for outcome in run_batch(jobs, process):
             done += 1
             progress.update(task, completed=done)
+            yield outcome
+
+
+def counted_with_progress(outcomes: Iterable[Outcome], total: int) -> Iterator[Outcome]:
+    """Pass on what became of each input, with a bar over them."""
+    with bar_of("{task.description}", MofNCompleteColumn()) as progress:
+        task = progress.add_task("", total=total)
+        for outcome in outcomes:
+            progress.update(task, advance=1, description=printable(outcome.source.name))
             yield outcome
 
 
@@ -93,7 +80,7 @@ def bar_of(*texts: Any) -> Progress:
     """A bar on standard error with these columns before it; nothing where no one looks."""
     console = Console(stderr=True)
     return Progress(
-        *texts,
+        *(TextColumn(text, markup=False) if isinstance(text, str) else text for text in texts),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),

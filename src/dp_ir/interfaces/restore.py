@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dp_ir.interfaces.options import SOURCE, STATED_BY_KIND, PrecisionName
+from dp_ir.errors import DPIRError
+from dp_ir.interfaces.options import SOURCE, STATED_BY_KIND, EngineName, PrecisionName
 
 RESTORE_HELP = (
     "Restore images, or bursts of RAW frames.\n\n"
-    "Results that exist are skipped. In a folder, a.jpg becomes a.png; images that share a name keep their suffix "
+    "The same command goes on where it was stopped: results that exist are skipped, unless their input changed; "
+    "dp-ir-manifest.jsonl in the folder says what became of each. IN and OUT may be URLs, such as s3://bucket/photos.\n\n"
+    "In a folder, a.jpg becomes a.png; images that share a name keep their suffix "
     "(a.jpg.png, a.tif.png). With several samples, NAME-std.png holds their standard deviation, where white is 1.\n\n"
     "Where the bundle restores bursts (--task burst), IN is a folder of frames (DNG, CR2, NEF, ARW, ..., or images), a "
     "folder of such folders, or one RAW file; FOLDER becomes FOLDER.png, with 16 bits."
@@ -38,13 +40,20 @@ class FormatName(str, Enum):
     BMP = "bmp"
 
 
+class ExecutorName(str, Enum):
+    """Where a batch runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 def restore(
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="IN", help="Images or bursts: files, folders (with their sub-folders) or patterns."),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option("--output", "-o", metavar="OUT", help="A file for one input, else a folder, which is made."),
     ],
     bundle: Annotated[
@@ -123,6 +132,35 @@ def restore(
         bool,
         typer.Option("--linear", help="Of bursts: linear sRGB without a tone curve, a TIFF or PNG of 16 bits."),
     ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            "--tile",
+            min=64,
+            metavar="PIXELS",
+            help="Longest side of the tiles of large images, in pixels of the result.",
+            show_default="as memory allows",
+        ),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            "--memory",
+            min=0.0,
+            metavar="GB",
+            help="Memory to use at most; images that need more are restored from disk to disk.",
+            show_default="half of what is free",
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        float,
+        typer.Option(
+            "--max-pixels",
+            min=0.0,
+            metavar="MEGAPIXELS",
+            help="Refuse images, and frames, that are larger, or whose files are larger than so many pixels can be.",
+        ),
+    ] = 200.0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Restore again what exists in OUT; inputs are never overwritten.")
     ] = False,
@@ -130,44 +168,86 @@ def restore(
     precision: Annotated[
         PrecisionName, typer.Option("--precision", help="Precision of the networks; auto is bfloat16 where it is fast.")
     ] = PrecisionName.AUTO,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", help="What runs the networks; all but torch take some time to start."),
+    ] = EngineName.TORCH,
+    executor: Annotated[
+        ExecutorName,
+        typer.Option("--executor", help="Where: in this process, or on Ray (RAY_ADDRESS, else this machine)."),
+    ] = ExecutorName.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="With ray: how many at once.", show_default="one per GPU, or per 4 processor cores"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per input, and a summary.")] = False,
 ) -> None:
     """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
+    from dp_ir.interfaces.outcomes import report
     from dp_ir.interfaces.progress import restore_with_progress
     from dp_ir.interfaces.sources import box_of, restores_bursts
-    from dp_ir.restoration.batch import Status, plan_batch
+    from dp_ir.restoration.batch import carry_out, plan_batch
+    from dp_ir.restoration.finding import names_file
+    from dp_ir.restoration.locations import location_of
+    from dp_ir.restoration.manifest import Manifest
+    from dp_ir.restoration.provenance import provenance
     from dp_ir.restoration.sources import restoration_of
+    from dp_ir.restoration.worker import Worker
 
+    place = location_of(output)
     box = None if crop is None else box_of(crop)
+    networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
+    changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min}
+    settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
+    made_by = provenance(
+        bundle,
+        networks,
+        stated or [],
+        **changes,
+        **settings,
+        samples=samples,
+        crop=crop,
+        linear=linear,
+        precision=precision.value,
+        engine=engine.value,
+    )
+    manifest = None if names_file(place) else Manifest(place)
     plan = plan_batch(
         inputs,
-        output,
+        place,
         format=format.value if format else None,
         samples=samples,
         overwrite=overwrite,
         bursts=restores_bursts(bundle),
         linear=linear,
+        manifest=manifest,
+        made_by=made_by,
     )
     load = partial(
         restoration_of,
         bundle,
-        {"restorer": restorer, "denoiser": denoiser, "fusion": fusion},
+        networks,
         stated or [],
         device=device,
         precision=precision.value,
-        settings={"tau": tau, "steps": steps, "sigma_min": sigma_min},
+        engine=engine.value,
+        settings=changes,
     )
-    settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
-    count = dict.fromkeys(Status, 0)
-    for outcome in restore_with_progress(plan, load, settings=settings, crop=box, linear=linear):
-        count[outcome.status] += 1
-        if outcome.status is Status.FAILED:
-            typer.echo(f"dp-ir: {outcome.reason}", err=True)
-        elif outcome.status is Status.SKIPPED:
-            typer.echo(f"{outcome.source}: skipped, {outcome.targets[0]} exists (--overwrite restores it again)")
-        else:
-            others = f" and {len(outcome.targets) - 1} more" if len(outcome.targets) > 1 else ""
-            typer.echo(f"{outcome.source} -> {outcome.targets[0]}{others} ({outcome.seconds:.1f} s)")
-    if sum(count.values()) > 1:
-        typer.echo(", ".join(f"{number} {status.value}" for status, number in count.items() if number))
-    if count[Status.FAILED]:
+    limits = {
+        "tile": tile,
+        "memory": None if memory is None else round(memory * 1e9),
+        "max_pixels": round(max_pixels * 1e6),
+    }
+    worker = Worker(load, {**settings, **limits, "crop": box, "linear": linear})
+    if executor is ExecutorName.RAY:
+        from dp_ir.interfaces.distributed import restore_on_ray
+
+        run = partial(restore_on_ray, worker=worker, workers=workers, on_gpus=device in ("auto", "cuda"))
+    elif workers is not None:
+        raise DPIRError("--workers was given, but this process restores one image after the other: add --executor ray.")
+    else:
+        run = partial(restore_with_progress, worker=worker)
+    if report(carry_out(plan, run, manifest, made_by), as_json=as_json):
         raise typer.Exit(1)

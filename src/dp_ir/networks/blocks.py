@@ -70,7 +70,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.modulation = nn.Linear(encoding, 2 * channels) if encoding is not None else None
         # The block starts near the identity, which is what lets deep stacks train without normalisation.
-        nn.init.normal_(self.conv2.weight, std=0.1 / math.sqrt(9 * channels))
+        if not self.conv2.weight.is_meta:  # there it would do nothing, after a second and a half of imports
+            nn.init.normal_(self.conv2.weight, std=0.1 / math.sqrt(9 * channels))
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
         if self.modulation is not None:
             nn.init.zeros_(self.modulation.weight)
@@ -86,7 +87,7 @@ class ResidualBlock(nn.Module):
 
     def _modulated(self, features: Tensor, modulation: Tensor) -> Tensor:
         """(1 + scale) * conv1(features) + shift."""
-        if len(modulation) == 1 and not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and len(modulation) == 1:
             # One noise level for all: folding it into the weights saves a pass over the features.
             weight, bias = self.conv1.weight, self.conv1.bias
             scale, shift = modulation[0].to(weight.dtype).chunk(2)

@@ -29,6 +29,7 @@ class FastSR(nn.Module):
         super().__init__()
         self.config: dict[str, Any] = {"channels": channels, "blocks": blocks, "scale": scale}
         self.scale = scale
+        self.receptive_field = 2 + blocks  # half of its radius; the outer half counts for less than 1e-6
         self.stem = nn.Conv2d(3, channels, 3, padding=1)
         self.body = ResidualStack(channels, blocks)
         self.merge = nn.Conv2d(channels, channels, 3, padding=1)
@@ -40,5 +41,6 @@ class FastSR(nn.Module):
         """Restore observation (B, 3, h, w) in [0, 1] to (B, 3, scale * h, scale * w); not clipped."""
         shallow = self.stem(observation - 0.5)
         detail = F.pixel_shuffle(self.head(F.relu(shallow + self.merge(self.body(shallow)))), self.scale)
-        enlarged = F.interpolate(observation, scale_factor=self.scale, mode="bicubic", align_corners=False)
+        # By size, not by factor: exporters take the product with a factor for one of real numbers.
+        enlarged = F.interpolate(observation, detail.shape[-2:], mode="bicubic", align_corners=False)
         return enlarged + detail.to(enlarged.dtype)

@@ -13,23 +13,78 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dp_ir.networks.pointwise import pointwise
+
 _PATCH = 8
+_HALF = _PATCH // 2 + 1  # frequencies of real values
 _FUSION_EXPANSION = 2.66  # of the feed-forward layers where skips join; the released code does not make it a choice
 
 
-def _spectra(features: Tensor) -> Tensor:
-    """Fourier transforms (B, C, H / 8, 8, W / 8, 5) of the patches of features (B, C, H, W); H, W multiples of 8.
+def _patch_major(tokens: Tensor) -> Tensor:
+    """Tokens (B, H, W, C), with H and W multiples of 8, by their place in a patch: (8, 8, B, H / 8, W / 8, C).
 
-    Half precision is widened: the transform does not exist in bfloat16.
+    The column within the patch comes first, then the row. What is done to all patches alike is then one matrix product.
     """
-    batch, channels, height, width = features.shape
-    patches = features.float().view(batch, channels, height // _PATCH, _PATCH, width // _PATCH, _PATCH)
-    return torch.fft.rfft2(patches, dim=(3, 5))
+    batch, height, width, channels = tokens.shape
+    patches = tokens.reshape(batch, height // _PATCH, _PATCH, width // _PATCH, _PATCH, channels)
+    return patches.permute(4, 2, 0, 1, 3, 5).contiguous()
 
 
-def _features(spectra: Tensor) -> Tensor:
-    """Features (B, C, H, W), float32, from the Fourier transforms of their patches; inverse of `_spectra`."""
-    return torch.fft.irfft2(spectra, s=(_PATCH, _PATCH), dim=(3, 5)).flatten(4, 5).flatten(2, 3)
+def _image_major(patches: Tensor) -> Tensor:
+    """The inverse of `_patch_major`."""
+    return patches.permute(2, 3, 1, 4, 0, 5).flatten(3, 4).flatten(1, 2)
+
+
+class PatchTransform(nn.Module):
+    """The Fourier transform of patches of 8 x 8 real values, and its inverse, by products with small real matrices.
+
+    A transform of 8 values is too short for a library of fast transforms to pay. Along the columns it is real, so that
+    5 of its 8 complex results suffice; along the rows it is complex. The real and the imaginary part of a result are
+    two rows of a real matrix.
+    """
+
+    forward_columns: Tensor
+    forward_rows: Tensor
+    inverse_columns: Tensor
+    inverse_rows: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        angle = torch.arange(_PATCH, dtype=torch.float64) * (2 * torch.pi / _PATCH)
+        angles = torch.arange(_PATCH)[:, None] * angle  # of frequency f and place x
+        cosine, sine = angles.cos(), angles.sin()
+        columns = torch.stack((cosine, -sine), dim=1)[:_HALF]
+        rows = torch.cat((torch.cat((cosine, sine), 1), torch.cat((-sine, cosine), 1)))
+        # In the sum over all frequencies each of the 5 stands for its mirror image, too, which the first and the last
+        # do not have.
+        twice = torch.full((_HALF, 1, 1), 2.0).index_fill_(0, torch.tensor([0, _HALF - 1]), 1.0)
+        for name, matrix in {
+            "forward_columns": columns.reshape(2 * _HALF, _PATCH),
+            "forward_rows": rows,
+            "inverse_columns": (twice * columns / _PATCH).reshape(2 * _HALF, _PATCH).T,
+            "inverse_rows": rows.T / _PATCH,
+        }.items():
+            self.register_buffer(name, matrix.float().contiguous(), persistent=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Transform patches (8, 8, ..., C), columns first, to (5, 2, 8, N, C), float32.
+
+        Frequencies along the columns come first, then real and imaginary part, frequencies along the rows, and all
+        patches of all images.
+        """
+        with torch.autocast(patches.device.type, enabled=False):
+            columns = self.forward_columns @ patches.float().reshape(_PATCH, -1)
+            rows = self.forward_rows.expand(_HALF, -1, -1)
+            spectra = torch.bmm(rows, columns.view(_HALF, 2 * _PATCH, -1))
+        return spectra.view(_HALF, 2, _PATCH, -1, patches.shape[-1])
+
+    def inverse(self, spectra: Tensor) -> Tensor:
+        """The patches (8, 8, N, C) of the real part of spectra (5, 2, 8, N, C)."""
+        with torch.autocast(spectra.device.type, enabled=False):
+            rows = self.inverse_rows.expand(_HALF, -1, -1)
+            columns = torch.bmm(rows, spectra.view(_HALF, 2 * _PATCH, -1))
+            patches = self.inverse_columns @ columns.view(2 * _HALF, -1)
+        return patches.view(_PATCH, _PATCH, *spectra.shape[-2:])
 
 
 class ChannelNorm(nn.Module):
@@ -39,9 +94,9 @@ class ChannelNorm(nn.Module):
         super().__init__()
         self.body = nn.LayerNorm(channels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Normalise features (B, C, H, W)."""
-        return self.body(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Normalise tokens (..., C)."""
+        return self.body(tokens)
 
 
 class FrequencyAttention(nn.Module):
@@ -54,13 +109,21 @@ class FrequencyAttention(nn.Module):
         self.to_hidden_dw = nn.Conv2d(3 * hidden, 3 * hidden, 3, padding=1, groups=3 * hidden, bias=bias)
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
         self.norm = ChannelNorm(hidden)
+        self.transform = PatchTransform()
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, C, H, W) to the same shape; H and W are multiples of 8."""
-        query, key, value = self.to_hidden_dw(self.to_hidden(features)).chunk(3, dim=1)
-        # By the convolution theorem; all pairs of positions of a patch for the price of a product.
-        weights = self.norm(_features(_spectra(query) * _spectra(key)))
-        return self.project_out(value * weights)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, H, W, C) to the same shape; H and W are multiples of 8."""
+        hidden = _depthwise(_mixed(tokens, self.to_hidden), self.to_hidden_dw)
+        channels = hidden.shape[-1] // 3
+        pairs, value = torch.split(hidden, [2 * channels, channels], dim=-1)
+        patches = _patch_major(pairs)
+        query, key = self.transform(patches).chunk(2, dim=-1)
+        # By the convolution theorem; all pairs of positions of a patch for the price of a product of complex numbers.
+        real = query[:, 0] * key[:, 0] - query[:, 1] * key[:, 1]
+        imaginary = query[:, 0] * key[:, 1] + query[:, 1] * key[:, 0]
+        convolved = self.transform.inverse(torch.stack((real, imaginary), dim=1))
+        weights = _image_major(self.norm(convolved).view(*patches.shape[:-1], channels))
+        return _mixed(value * weights, self.project_out)
 
 
 class FrequencyFeedForward(nn.Module):
@@ -71,15 +134,27 @@ class FrequencyFeedForward(nn.Module):
         hidden = int(channels * expansion)
         self.project_in = nn.Conv2d(channels, 2 * hidden, 1, bias=bias)
         self.dwconv = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
-        self.fft = nn.Parameter(torch.ones(2 * hidden, 1, 1, _PATCH, _PATCH // 2 + 1))
+        self.fft = nn.Parameter(torch.ones(2 * hidden, 1, 1, _PATCH, _HALF))
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
+        self.transform = PatchTransform()
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, C, H, W) to the same shape; H and W are multiples of 8."""
-        response = self.fft.view(-1, 1, _PATCH, 1, _PATCH // 2 + 1)
-        filtered = _features(_spectra(self.project_in(features)) * response)
-        gate, value = self.dwconv(filtered).chunk(2, dim=1)
-        return self.project_out(F.gelu(gate) * value)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens (B, H, W, C) to the same shape; H and W are multiples of 8."""
+        patches = _mixed(_patch_major(tokens), self.project_in)  # cut before there are more channels to be moved
+        response = self.fft[:, 0, 0].permute(2, 1, 0)[:, None, :, None]  # real: the same for both parts of a number
+        filtered = self.transform.inverse(self.transform(patches) * response).view(patches.shape)
+        gate, value = _depthwise(_image_major(filtered), self.dwconv).chunk(2, dim=-1)
+        return _mixed(F.gelu(gate) * value, self.project_out)
+
+
+def _mixed(tokens: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """A convolution of 1 x 1 of tokens (..., C), wherever they lie."""
+    return pointwise(tokens, convolution.weight, convolution.bias)
+
+
+def _depthwise(tokens: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """A convolution of tokens (B, H, W, C) over their places."""
+    return convolution(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class TransformerBlock(nn.Module):
@@ -96,9 +171,10 @@ class TransformerBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, H, W) to the same shape; H and W are multiples of 8."""
+        tokens = features.permute(0, 2, 3, 1)
         if self.attention:
-            features = features + self.attn(self.norm1(features))
-        return features + self.ffn(self.norm2(features))
+            tokens = tokens + self.attn(self.norm1(tokens))
+        return (tokens + self.ffn(self.norm2(tokens))).permute(0, 3, 1, 2)
 
 
 class SkipFusion(nn.Module):
@@ -231,7 +307,8 @@ class FFTformer(nn.Module):
         Returns:
             (B, C, H, W); not clipped.
         """
-        full = self.encoder_level1(self.patch_embed(observation))
+        channels_last = observation.contiguous(memory_format=torch.channels_last)  # tokens are then views of features
+        full = self.encoder_level1(self.patch_embed(channels_last))
         half = self.encoder_level2(self.down1_2(full))
         quarter = self.encoder_level3(self.down2_3(half))
         features = self.up3_2(self.decoder_level3(quarter))

@@ -90,7 +90,7 @@ class FastFusion(nn.Module):
     def _combined(self, restored: Tensor, denoised: Tensor, noisy: Tensor, w: Tensor) -> Tensor:
         """The channel-wise convex combination of the features of the estimates, and those of the noisy image."""
         first, second, third = self.stem_restored, self.stem_denoised, self.stem_noisy
-        if len(w) == 1 and not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and len(w) == 1:
             # One noise level for all: the weights of the combination scale those of the convolutions, which are one.
             share = w.view(-1, 1, 1, 1).to(first.weight.dtype)
             kernel = torch.cat((share * first.weight, (1 - share) * second.weight, third.weight), dim=1)

@@ -54,13 +54,18 @@ def _mean(frames: Tensor, transforms: Tensor) -> Tensor:
     return (moved * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp_min(1)
 
 
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Change per pixel along an axis; none where there is only one."""
+    return torch.gradient(image, dim=axis)[0] if image.shape[axis] > 1 else torch.zeros_like(image)
+
+
 def _refined(reference: Tensor, others: Tensor, transforms: Tensor) -> Tensor:
     """A few Gauss-Newton steps of (B, N, 3, 3) around the middle, from (B, 1, h, w) to (B, N, h, w)."""
     if others.shape[1] == 0:
         return transforms
     place = _places(reference)
     height, width = reference.shape[-2:]
-    down, right = torch.gradient(reference[:, 0], dim=(-2, -1))
+    down, right = _slope(reference[:, 0], -2), _slope(reference[:, 0], -1)
     # Change of the reference's values with each parameter, scaled so that all move pixels by about as much.
     radius = max(height, width) / 2
     roll = (right * -place[1] + down * place[0]) / radius

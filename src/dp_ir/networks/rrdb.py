@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dp_ir.networks.blocks import pad_to_multiple
+from dp_ir.networks.doubling import conv_of_doubled
 
 _SLOPE = 0.2
 _RESIDUAL = 0.2  # every residual is added at this weight, which keeps the deep stack stable
@@ -85,9 +86,8 @@ class RRDBNet(nn.Module):
         features = self.conv_first(F.pixel_unshuffle(padded, self.size_multiple))
         features = features + self.conv_body(self.body(features))
         for number in range(1, self.doublings + 1):
-            enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-            features = F.leaky_relu(self.get_submodule(f"conv_up{number}")(enlarged), _SLOPE)
-        restored = self.conv_last(F.leaky_relu(self.conv_hr(features), _SLOPE))
+            features = _activated(conv_of_doubled(features, self.get_submodule(f"conv_up{number}")))
+        restored = self.conv_last(_activated(self.conv_hr(features)))
         return restored[..., : self.scale * height, : self.scale * width]
 
 
@@ -102,7 +102,7 @@ class _Group(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        return features + _RESIDUAL * self.rdb3(self.rdb2(self.rdb1(features)))
+        return torch.add(features, self.rdb3(self.rdb2(self.rdb1(features))), alpha=_RESIDUAL)
 
 
 class _DenseBlock(nn.Module):
@@ -123,14 +123,19 @@ class _DenseBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        first = F.leaky_relu(self.conv1(features), _SLOPE)
+        first = _activated(self.conv1(features))
         known = torch.cat((features, first), dim=1)
-        second = F.leaky_relu(self.conv2(known), _SLOPE)
+        second = _activated(self.conv2(known))
         if self.conv1x1 is not None:
             second = second + self.conv1x1(features)
         known = torch.cat((known, second), dim=1)
-        known = torch.cat((known, F.leaky_relu(self.conv3(known), _SLOPE)), dim=1)
-        fourth = F.leaky_relu(self.conv4(known), _SLOPE)
+        known = torch.cat((known, _activated(self.conv3(known))), dim=1)
+        fourth = _activated(self.conv4(known))
         if self.conv1x1 is not None:
             fourth = fourth + second
-        return features + _RESIDUAL * self.conv5(torch.cat((known, fourth), dim=1))
+        return torch.add(features, self.conv5(torch.cat((known, fourth), dim=1)), alpha=_RESIDUAL)
+
+
+def _activated(features: Tensor) -> Tensor:
+    """Leaky ReLU, in place: at full resolution a fresh tensor costs more than the values that go into it."""
+    return F.leaky_relu(features, _SLOPE, inplace=True)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dp_ir.networks.pointwise import PixelLinear
+
 _FORBIDDEN = -100.0  # added to the logits of pairs that may not see each other, as in the released buffers
 
 
@@ -139,8 +141,8 @@ class _WindowAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.register_buffer("relative_position_index", relative_position_index(window))
-        self.qkv = nn.Linear(channels, 3 * channels, bias=qkv_bias)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = PixelLinear(channels, 3 * channels, bias=qkv_bias)
+        self.proj = PixelLinear(channels, channels)
 
     def forward(self, windows: Tensor, seams: Tensor | None) -> Tensor:
         """Map windows (B, rows, columns, w², C) to the same shape; `seam_masks` come with shifted ones."""
@@ -175,8 +177,8 @@ def _attention(qkv: Tensor, bias: Tensor) -> Tensor:
 class _Perceptron(nn.Module):
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc1 = PixelLinear(channels, hidden)
+        self.fc2 = PixelLinear(hidden, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (..., C) to the same shape."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dp_ir.networks.blocks import pad_to_multiple
+from dp_ir.networks.doubling import conv_of_doubled
 from dp_ir.networks.swin_layers import SwinBlock, SwinStage, attention_mask, initialise
 
 _RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
@@ -202,8 +203,7 @@ class SwinIR(nn.Module):
             case "nearest+conv":
                 features = self.conv_before_upsample(features)
                 for number in range(1, self.doublings + 1):
-                    enlarged = F.interpolate(features, scale_factor=2, mode="nearest")
-                    features = F.leaky_relu(self.get_submodule(f"conv_up{number}")(enlarged), 0.2)
+                    features = F.leaky_relu(conv_of_doubled(features, self.get_submodule(f"conv_up{number}")), 0.2)
                 return self.conv_last(F.leaky_relu(self.conv_hr(features), 0.2))
             case _:
                 return image + self.conv_last(features)

@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dp_ir.checkpoints.contract import NetworkInfo
+    from dp_ir.restoration.allocator import keep_freed_memory
     from dp_ir.restoration.partners import UnseenPartnersWarning
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
+    from dp_ir.restoration.tiler import TilingNote
 
 _HOMES = {
     "NetworkInfo": "dp_ir.checkpoints.contract",
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
+    "TilingNote": "dp_ir.restoration.tiler",
     "UnseenPartnersWarning": "dp_ir.restoration.partners",
+    "keep_freed_memory": "dp_ir.restoration.allocator",
 }
 
-__all__ = ["NetworkInfo", "Restoration", "RestorationResult", "UnseenPartnersWarning"]
+__all__ = [
+    "NetworkInfo",
+    "Restoration",
+    "RestorationResult",
+    "TilingNote",
+    "UnseenPartnersWarning",
+    "keep_freed_memory",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,9 +17,12 @@ from dp_ir.image.burst import Burst
 from dp_ir.image.burst_files import read_burst
 from dp_ir.image.crop import Box, crop_burst, crop_picture
 from dp_ir.image.encoding import encode
+from dp_ir.image.headers import MAX_PIXELS
 from dp_ir.image.memory import from_array, from_pil
+from dp_ir.image.parts import PictureParts
 from dp_ir.image.picture import Picture, to_tensor, with_pixels
 from dp_ir.image.reading import read_image
+from dp_ir.restoration.tiling import Window
 
 ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | Path
 """What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]."""
@@ -51,6 +54,46 @@ class Observation(Protocol):
     def stack(self, samples: Sequence[Any]) -> Any:
         """Several results of `picture` as one: a stacked array where they are arrays, else a tuple."""
         ...
+
+
+class FileObservation(Protocol):
+    """An image that came from a file, of which parts can be had, and of its result bands of rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(1, 3, H, W), or of a burst (1, N, 4, h, w)."""
+        ...
+
+    def read(self, window: Window) -> Tensor:
+        """A part of it, float32 in [0, 1]."""
+        ...
+
+    def encode(self, restored: Tensor) -> Tensor:
+        """As of `Observation`."""
+        ...
+
+    def measurement(self, values: Tensor) -> Any:
+        """As of `Observation`."""
+        ...
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) of the picture of a result (1, 3, height, width)."""
+        ...
+
+    def window(self, top: int, bottom: int, height: int, width: int) -> Window:
+        """The part of such a result that the rows from `top` to `bottom` of its picture show."""
+        ...
+
+    def band(self, part: Tensor, top: int, height: int) -> Picture:
+        """That part (1, 3, h, w), in [0, 1], as rows of a picture of this height, from `top` on."""
+        ...
+
+
+def observe_file(source: Picture | PictureParts | Burst) -> FileObservation:
+    """Take what was read from a file; parts are for restorers that keep the size of an image."""
+    if isinstance(source, Burst):
+        return _BurstObservation(source)
+    return _PartsObservation(source) if isinstance(source, PictureParts) else _PictureObservation(source)
 
 
 def observe(image: ImageLike, *, burst: bool = False) -> Observation:
@@ -90,17 +133,25 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
     )
 
 
-def read_source(path: str | Path, *, burst: bool, crop: Box | None = None) -> Picture | Burst:
+def read_source(
+    path: str | Path, *, burst: bool, crop: Box | None = None, max_pixels: int = MAX_PIXELS
+) -> Picture | Burst:
     """Read an image or a burst, or a part of it.
+
+    Args:
+        path: of an image; of a burst, its folder or its one file.
+        burst: whether it is a burst.
+        crop: the part; None for the whole.
+        max_pixels: limit on width times height of the image, or of each frame.
 
     Raises:
         ImageReadError: as `read_image` and `read_burst`; or it has no such part.
         MissingExtraError: RAW files without the extra `raw`.
     """
     if burst:
-        frames = read_burst(path)
+        frames = read_burst(path, max_pixels=max_pixels)
         return frames if crop is None else crop_burst(frames, crop)
-    picture = read_image(path)
+    picture = read_image(path, max_pixels=max_pixels)
     return picture if crop is None else crop_picture(picture, crop)
 
 
@@ -108,7 +159,20 @@ def _named(given: object) -> str:
     return f"An object of type {type(given).__name__}"
 
 
-class _BurstObservation:
+class _Readable:
+    """What is at hand as a tensor can be read part by part."""
+
+    tensor: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.tensor.shape)
+
+    def read(self, window: Window) -> Tensor:
+        return window.of(self.tensor)
+
+
+class _BurstObservation(_Readable):
     """A burst: results are upright pictures of 16 bits, rendered by the burst's own camera."""
 
     def __init__(self, burst: Burst) -> None:
@@ -127,11 +191,25 @@ class _BurstObservation:
         upright = torch.rot90(values[0], self._source.turns, (-2, -1))
         return np.array(upright.permute(1, 2, 0).float().cpu().numpy(), order="C")
 
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        return (width, height) if self._source.turns % 2 else (height, width)
+
+    def window(self, top: int, bottom: int, height: int, width: int) -> Window:
+        turns = self._source.turns % 4
+        if turns % 2 == 0:
+            return Window(top if turns == 0 else height - bottom, 0, bottom - top, width)
+        # A quarter turn counter-clockwise makes the last column the first row; mirroring swaps first and last.
+        from_right = (turns == 1) != self._source.mirrored
+        return Window(0, width - bottom if from_right else top, height, bottom - top)
+
+    def band(self, part: Tensor, top: int, height: int) -> Picture:
+        return self.picture(part)
+
     def stack(self, samples: Sequence[Any]) -> Any:
         return tuple(samples)
 
 
-class _PictureObservation:
+class _PictureObservation(_Readable):
     """A picture: alpha, greyness, bit depth, profile and EXIF go through to the result."""
 
     def __init__(self, picture: Picture) -> None:
@@ -145,15 +223,52 @@ class _PictureObservation:
         return self._picture(result)
 
     def _picture(self, result: Tensor) -> Picture:
-        if self._source.grey:
-            result = result.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        return with_pixels(self._source, result)
+        return with_pixels(self._source, self._grey(result))
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        return height, width
+
+    def window(self, top: int, bottom: int, height: int, width: int) -> Window:
+        return Window(top, 0, bottom - top, width)
+
+    def band(self, part: Tensor, top: int, height: int) -> Picture:
+        return with_pixels(self._source, self._grey(part), within=(top, height))
+
+    def _grey(self, result: Tensor) -> Tensor:
+        return result.mean(1, keepdim=True).expand(-1, 3, -1, -1) if self._source.grey else result
 
     def measurement(self, values: Tensor) -> Any:
         return values[0].permute(1, 2, 0).cpu().numpy()
 
     def stack(self, samples: Sequence[Any]) -> Any:
         return tuple(samples)
+
+
+class _PartsObservation:
+    """A photograph that is kept as it is stored; its result has its size."""
+
+    def __init__(self, parts: PictureParts) -> None:
+        self._parts = parts
+        self.shape: tuple[int, ...] = (1, 3, *parts.size)
+
+    def read(self, window: Window) -> Tensor:
+        return to_tensor(self._parts.part(*window))
+
+    def encode(self, restored: Tensor) -> Tensor:
+        return restored
+
+    def measurement(self, values: Tensor) -> Any:
+        return values[0].permute(1, 2, 0).cpu().numpy()
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        return height, width
+
+    def window(self, top: int, bottom: int, height: int, width: int) -> Window:
+        return Window(top, 0, bottom - top, width)
+
+    def band(self, part: Tensor, top: int, height: int) -> Picture:
+        source = self._parts.part(top, 0, part.shape[-2], part.shape[-1])
+        return _PictureObservation(source).band(part, 0, part.shape[-2])
 
 
 class _ArrayObservation(_PictureObservation):

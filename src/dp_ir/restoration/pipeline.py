@@ -12,26 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locate_bundle, read_bundle, write_bundle
 from dp_ir.checkpoints.contract import Fusion, NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import Source
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
-from dp_ir.diffusion.counting import CallCounter
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import SAMPLERS, Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError, ScheduleError, SigmaRangeError
-from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, Observation, observe
+from dp_ir.restoration.engines import Engine, engine_device, guarded
+from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
 from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
 from dp_ir.restoration.parts import Part, part
-from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
+from dp_ir.restoration.passes import Passes, Progress
+from dp_ir.restoration.precision import Precision
 from dp_ir.restoration.seeds import image_seeds, sample_seed
 
 DEFAULT_SETTINGS = BundleSettings(
@@ -45,7 +45,21 @@ DEFAULT_SETTINGS = BundleSettings(
 )
 """What `Restoration.from_parts` uses unless told otherwise: eight deterministic steps from sigma = 0.37."""
 
-_Chain = tuple[float, Tensor, Sampler, float | None]  # tau, noise levels, sampler, eta
+
+class Chain(NamedTuple):
+    """What happens after the restorer."""
+
+    tau: float
+    sigmas: Tensor
+    """Noise levels from sigma(tau) to 0; of tau = 0 that level alone."""
+    sampler: Sampler
+    eta: float | None
+    """None for the sampler's own."""
+
+    @property
+    def jump_eta(self) -> float:
+        """The eta of the steps that the jump to tau replaces."""
+        return self.eta if self.eta is not None else float(self.sampler is SAMPLERS["ddpm"])
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,7 @@ class Restoration:
         *,
         device: str | torch.device,
         precision: Precision,
+        engine: Engine = "torch",
     ) -> None:
         if "restorer" not in parts:
             example = (
@@ -116,15 +131,13 @@ class Restoration:
         self.infos = {kind: entry.info for kind, entry in parts.items()}
         self.records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
         self.schedule = NoiseSchedule.from_config(settings.schedule)
-        self.device = pick_device(device)
-        bfloat16 = uses_bfloat16(precision, self.device)
+        self.device = engine_device(engine, device)
         self._networks = {
-            kind: GuardedNetwork(kind, entry.network, entry.info, device=self.device, bfloat16=bfloat16)
+            kind: guarded(kind, entry.network, entry.info, engine=engine, device=self.device, precision=precision)
             for kind, entry in parts.items()
         }
-        self._chain(
-            None, None, None, None, None, None
-        )  # settings that cannot run are refused now, not at the first image
+        self._bytes_per_pixel: dict[str, float] = {}
+        self.chain()  # settings that cannot run are refused now, not at the first image
         warn_of_unseen_partners(self.partners, list(self._networks), self.records, stacklevel=3)
 
     @classmethod
@@ -137,6 +150,7 @@ class Restoration:
         fusion: Fusion | str | Path | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
+        engine: Engine = "torch",
         revision: str | None = None,
         **changes: Any,
     ) -> Restoration:
@@ -149,6 +163,7 @@ class Restoration:
             fusion: likewise, a module, a function or a network file.
             device: "auto", "cpu", "cuda", "mps".
             precision: of the networks; see `dp_ir.restoration.precision`.
+            engine: what runs them; see `dp_ir.restoration.engines`.
             revision: branch, tag or commit of a hub id.
             changes: fields of `BundleSettings` that replace those of the bundle, such as `tau=300`.
 
@@ -166,7 +181,7 @@ class Restoration:
         settings = _changed(bundle.settings, changes)
         if given or changes:  # what was measured was the bundle as it is
             settings = replace(settings, quality={}, licence="" if given else settings.licence)
-        return cls({**parts, **given}, settings, partners, device=device, precision=precision)
+        return cls({**parts, **given}, settings, partners, device=device, precision=precision, engine=engine)
 
     @classmethod
     def from_parts(
@@ -180,6 +195,7 @@ class Restoration:
         records: Mapping[Kind, NetworkRecord] | None = None,
         device: str | torch.device = "auto",
         precision: Precision = "auto",
+        engine: Engine = "torch",
         **changes: Any,
     ) -> Restoration:
         """Put own networks together; modules are moved to the device, otherwise nothing about them is changed.
@@ -194,6 +210,7 @@ class Restoration:
                 `save_pretrained` writes and the partners a fusion was trained with.
             device: "auto", "cpu", "cuda", "mps".
             precision: of the networks; see `dp_ir.restoration.precision`.
+            engine: what runs them; see `dp_ir.restoration.engines`.
             changes: fields of `BundleSettings` that replace those of `settings`, such as `tau=300`.
 
         Raises:
@@ -202,7 +219,9 @@ class Restoration:
         """
         sources: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
         parts = _parts(sources, infos or {}, records or {})
-        return cls(parts, _changed(settings, changes), _partners(parts), device=device, precision=precision)
+        return cls(
+            parts, _changed(settings, changes), _partners(parts), device=device, precision=precision, engine=engine
+        )
 
     @classmethod
     def restorer_only(
@@ -261,7 +280,10 @@ class Restoration:
         sigma_min: float | None = None,
         num_samples: int = 1,
         start: Tensor | None = None,
+        tile: int | None = None,
+        memory: int | None = None,
         callback: Callback | None = None,
+        progress: Progress | None = None,
     ) -> RestorationResult:
         """Restore an image, or a batch of images of one size given as a tensor.
 
@@ -280,27 +302,36 @@ class Restoration:
             num_samples: how many samples to draw; the first is the one that num_samples = 1 gives.
             start: what the jump takes to tau instead of the restorer's estimate: a tensor (B, 3, H, W) in [0, 1] units,
                 of the size of the result. The fusion sees the restorer's estimate all the same.
+            tile: longest side of the tiles that the networks are run in, in pixels of the result; None for the largest
+                that fits into memory. Tiles share one noise and are blended at every step, and show in the result
+                only where a network looks further than `NetworkInfo.receptive_field` or 24 pixels.
+            memory: bytes that the process may hold, which the size of the tiles is chosen for; half of what is free by
+                default.
             callback: called after every step with a `StepInfo`; an exception it raises ends the restoration.
+            progress: called after every tile with the share of the restoration that is done, 0 to 1; likewise.
 
         Raises:
             ImageReadError: not an image, or one in another range; an image in place of a burst, or the reverse.
             SigmaRangeError: tau or sigma_min lies outside what the denoiser was trained for.
             ScheduleError: tau, steps, sampler, eta, spacing or sigma_min is not valid.
             NetworkContractError: a network returned another shape, NaN or infinity.
-            DPIRError: `start` has another size than the result.
+            DPIRError: `start` has another size than the result; the tile is too small.
+
+        Warns:
+            TilingNote: memory ran out, so that smaller tiles are used from then on.
         """
         if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
             raise DPIRError(f"num_samples is {num_samples!r}: expected a whole number of at least 1.")
-        chain = self._chain(tau, steps, sampler, eta, spacing, sigma_min)
+        chain = self.chain(tau, steps, sampler, eta, spacing, sigma_min)
         observation = observe(image, burst=self.takes_bursts)
         seeds = image_seeds(seed, len(observation.tensor))
-        counter = CallCounter()
-        with torch.inference_mode(), self._evaluation_mode():
-            restored = self._restore(observation, counter)
+        with torch.inference_mode(), self.evaluation_mode():
+            passes = self.passes(tile, memory, num_samples * (len(chain.sigmas) - 1), progress)
+            restored = passes.restored(observation.tensor, observation.encode)
             first = restored if start is None else _checked_start(start.to(restored), restored)
             drawn = [
                 self._sample(
-                    restored, first, [sample_seed(own, index) for own in seeds], chain, counter, callback
+                    restored, first, [sample_seed(own, index) for own in seeds], chain, passes, callback
                 ).clamp(0, 1)
                 for index in range(num_samples)
             ]
@@ -314,47 +345,42 @@ class Restoration:
             samples=observation.stack(pictures) if stack is not None else None,
             mean=observation.picture(stack.mean(0)) if stack is not None else None,
             std=observation.measurement(stack.std(0)) if stack is not None else None,
-            nfe={"restorer": 0, "denoiser": 0, "fusion": 0, **counter.calls},
+            nfe={"restorer": 0, "denoiser": 0, "fusion": 0, **passes.calls},
         )
 
-    def _restore(self, observation: Observation, counter: CallCounter) -> Tensor:
-        restorer = counter.wrap("restorer", self._networks["restorer"])
-        return observation.encode(restorer(observation.tensor.to(self.device)))
+    def passes(self, tile: int | None, memory: int | None, steps: int, progress: Progress | None) -> Passes:
+        """The passes over one image; see `Passes`."""
+        return Passes(
+            self._networks, tile=tile, memory=memory, steps=steps, progress=progress, measured=self._bytes_per_pixel
+        )
 
     def _sample(
         self,
         restored: Tensor,
         start: Tensor,
         seeds: Sequence[int],
-        chain: _Chain,
-        counter: CallCounter,
+        chain: Chain,
+        passes: Passes,
         callback: Callback | None,
     ) -> Tensor:
         """One sample per image from E[x0 | y], not clamped."""
-        tau, sigmas, sampler, eta = chain
-        if tau == 0:
+        if chain.tau == 0:
             return restored
-        denoiser = counter.wrap("denoiser", self._networks["denoiser"])
-        fusion = counter.wrap("fusion", self._networks["fusion"])
-
-        def estimate(noisy: Tensor, sigma: Tensor) -> Tensor:
-            return fusion(restored, denoiser(noisy, sigma), noisy, sigma)
-
         own = generators(seeds)
-        jump_eta = eta if eta is not None else float(sampler is SAMPLERS["ddpm"])
-        noisy = jump(self.schedule, start, tau, own, eta=jump_eta)
-        return sampler(estimate, noisy, sigmas, generators=own, eta=eta, callback=callback)
+        noisy = jump(self.schedule, start, chain.tau, own, eta=chain.jump_eta)
+        estimate = passes.estimate(restored)
+        return chain.sampler(estimate, noisy, chain.sigmas, generators=own, eta=chain.eta, callback=callback)
 
-    def _chain(
+    def chain(
         self,
-        tau: float | None,
-        steps: int | None,
-        sampler: str | Sampler | None,
-        eta: float | None,
-        spacing: Spacing | str | None,
-        sigma_min: float | None,
-    ) -> _Chain:
-        """Fill in the settings and check that the networks can follow."""
+        tau: float | None = None,
+        steps: int | None = None,
+        sampler: str | Sampler | None = None,
+        eta: float | None = None,
+        spacing: Spacing | str | None = None,
+        sigma_min: float | None = None,
+    ) -> Chain:
+        """Fill in the settings and check that the networks can follow; arguments and errors as of a call."""
         settings = self.settings
         chosen = settings.sampler if sampler is None else sampler
         if not callable(chosen) and chosen not in SAMPLERS:
@@ -364,7 +390,7 @@ class Restoration:
             eta = settings.eta
         tau = settings.tau if tau is None else tau
         if tau == 0:
-            return 0.0, torch.zeros(1, dtype=torch.float64), steps_of, eta
+            return Chain(0.0, torch.zeros(1, dtype=torch.float64), steps_of, eta)
         if missing := [kind for kind in ("denoiser", "fusion") if kind not in self._networks]:
             raise DPIRError(
                 f"Sampling from tau = {tau:g} needs a {' and a '.join(missing)}: give both (--denoiser, --fusion), or "
@@ -378,7 +404,7 @@ class Restoration:
         )
         for kind in ("denoiser", "fusion"):
             self._check_sigma_range(kind, tau, sigmas)
-        return tau, sigmas, steps_of, eta
+        return Chain(tau, sigmas, steps_of, eta)
 
     def _check_sigma_range(self, kind: Kind, tau: float, sigmas: Tensor) -> None:
         limits = self.infos[kind].sigma_range
@@ -398,7 +424,7 @@ class Restoration:
             )
 
     @contextmanager
-    def _evaluation_mode(self) -> Iterator[None]:
+    def evaluation_mode(self) -> Iterator[None]:
         """Evaluation mode for the time of a call, so that a trainer can use its live networks for validation."""
         networks = [guarded.network for guarded in self._networks.values()]
         modules = [module for network in networks if isinstance(network, nn.Module) for module in network.modules()]

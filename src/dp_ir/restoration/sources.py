@@ -8,6 +8,7 @@ from typing import Any
 
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.checkpoints.stated import parse_stated_by_kind
+from dp_ir.restoration.engines import Engine
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import Precision
@@ -23,6 +24,7 @@ def restoration_of(
     *,
     device: str,
     precision: Precision,
+    engine: Engine = "torch",
     settings: Mapping[str, Any],
 ) -> Restoration:
     """A bundle with some of its networks replaced.
@@ -33,6 +35,7 @@ def restoration_of(
         stated: "KIND.KEY=VALUE" texts, see `parse_stated_by_kind`; they may be about the bundle's own networks.
         device: where the networks run.
         precision: of the networks.
+        engine: what runs them.
         settings: fields of `BundleSettings` that replace the bundle's; None for the bundle's own.
 
     Raises:
@@ -47,7 +50,9 @@ def restoration_of(
     with warnings.catch_warnings():
         if changes.get("tau") == 0:  # the fusion will not run, so whom it was trained with does not matter
             warnings.simplefilter("ignore", UnseenPartnersWarning)
-        restoration = Restoration.from_pretrained(bundle, **networks, device=device, precision=precision, **changes)
+        restoration = Restoration.from_pretrained(
+            bundle, **networks, device=device, precision=precision, engine=engine, **changes
+        )
     if restoration.settings.tau == 0 and "tau" not in changes and {"denoiser", "fusion"} & set(networks):
         warnings.warn(
             f"The bundle {bundle} gives the restorer's own result (its tau is 0), so that no denoiser or fusion is "

@@ -24,6 +24,7 @@ _NAMES = re.compile(
     r"|absolute_pos_embed"
 )
 _DEFAULT_IMAGE_SIZE = 64
+_LARGEST_MASK = 2**26  # numbers; the released networks have 2**18
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def _rename(state: State) -> State:
     if not _is_swinir(state):
         return state
     window, image_size = _window(state), _image_size(state)
+    if (image_size * window) ** 2 > _LARGEST_MASK:
+        return state
     index, mask = relative_position_index(window), attention_mask(image_size, window)
     renamed: dict[str, Tensor] = {
         name: value for name, value in state.items() if not name.endswith(("attn_mask", "relative_position_index"))

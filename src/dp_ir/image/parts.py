@@ -1,0 +1,33 @@
+"""Photographs too large to be held as floats: kept as they are stored, and given part by part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dp_ir.image.exif import upright
+from dp_ir.image.picture import Picture
+from dp_ir.image.samples import Samples, to_picture
+
+
+class PictureParts:
+    """Parts of a photograph, each a picture as `to_picture` makes it of the whole.
+
+    Args:
+        samples: the photograph.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        alpha = None if samples.alpha is None else upright(samples.alpha, samples.turn)
+        self._samples = replace(samples, values=upright(samples.values, samples.turn), alpha=alpha, orientation=1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the upright photograph."""
+        return self._samples.values.shape[0], self._samples.values.shape[1]
+
+    def part(self, top: int, left: int, height: int, width: int) -> Picture:
+        """A part of the upright photograph."""
+        place = slice(top, top + height), slice(left, left + width)
+        samples = self._samples
+        alpha = None if samples.alpha is None else samples.alpha[place]
+        return to_picture(replace(samples, values=samples.values[place], alpha=alpha))

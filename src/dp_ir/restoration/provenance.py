@@ -1,0 +1,82 @@
+"""How results are made, in a form that can be kept beside them and compared: networks by content, and settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dp_ir.checkpoints.bundle import BundleConfig, locate_bundle, read_config, shipped_bundles
+
+_NETWORKS = ("restorer", "denoiser", "fusion")
+_SETTINGS = ("schedule", "tau", "steps", "sampler", "spacing", "sigma_min", "eta")
+
+
+def provenance(
+    bundle: str, sources: Mapping[str, str | None], stated: Sequence[str] = (), **settings: Any
+) -> dict[str, Any]:
+    """What decides how the results of a batch look, without loading a network.
+
+    Args:
+        bundle: name, folder or hub id.
+        sources: what replaces its "restorer", "denoiser" and "fusion", as named by the user; None for its own.
+        stated: "KIND.KEY=VALUE" texts.
+        settings: seed, tau, crop and whatever else matters; None for fields of `BundleSettings` means the bundle's.
+
+    Returns:
+        JSON: identities of the networks, settings, and the version of this package.
+
+    Raises:
+        BundleError: there is no such bundle.
+    """
+    config = read_config(locate_bundle(bundle))
+    networks = {kind: _identity(kind, sources.get(kind), config) for kind in _NETWORKS}
+    own = {name: getattr(config.settings, name) for name in _SETTINGS}
+    if settings.get("sampler") not in (None, own["sampler"]):
+        own["eta"] = None  # another sampler has its own default
+    given = {name: value for name, value in settings.items() if value is not None}
+    known = dict.fromkeys(settings)
+    return {**networks, "stated": sorted(stated), **known, **own, **given, "version": version("dp-ir")}
+
+
+def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """What of `now` is not as it was `then`, in words; the version of this package is no difference.
+
+    What only one of the two knows of is none either, so that what later versions record does not matter.
+    """
+    found = []
+    for name in sorted(now.keys() & then.keys() - {"version"}):
+        if now[name] == then[name]:
+            continue
+        plain = all(isinstance(value, str | int | float | bool) for value in (now[name], then[name]))
+        if name in _NETWORKS or not plain:
+            found.append(f"another {name}")
+        else:
+            found.append(f"{name} {_said(then[name])} instead of {_said(now[name])}")
+    return found
+
+
+def _identity(kind: str, source: str | None, config: BundleConfig) -> str | None:
+    """Of a file its hash, of a bundle what it says of the network, of anything else its name."""
+    if source is None:
+        return _recorded(kind, config)
+    path = Path(source)
+    if path.is_file():
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+    if path.is_dir() or source in shipped_bundles():
+        return _recorded(kind, read_config(locate_bundle(source)))
+    return source
+
+
+def _recorded(kind: str, config: BundleConfig) -> str | None:
+    return next((entry.sha256 for own, entry in config.networks.items() if own == kind), None)
+
+
+def _said(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,94 @@
+"""What handles the jobs of a batch, here or in another process: networks that are loaded once, and files at hand."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dp_ir.errors import DPIRError
+from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.restoration.batch import Job, LocalJob
+from dp_ir.restoration.files import restore_file
+from dp_ir.restoration.locations import Location, Url, download, files_below, upload
+from dp_ir.restoration.passes import Progress
+from dp_ir.restoration.pipeline import Restoration
+
+
+class Worker:
+    """Handles jobs one after the other; it can be sent to other processes, each of which loads its own networks.
+
+    Args:
+        load: reads the networks; called once, for the first job.
+        settings: keyword arguments of `restore_file`, such as `seed`.
+    """
+
+    def __init__(self, load: Callable[[], Restoration], settings: Mapping[str, Any]) -> None:
+        self._load, self._settings = load, dict(settings)
+        self._restoration: Restoration | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_restoration": None}
+
+    def load(self) -> Restoration:
+        """The networks, loaded; raises DPIRError."""
+        if self._restoration is None:
+            keep_freed_memory()  # the process restores one image after the other
+            self._restoration = self._load()
+        return self._restoration
+
+    def __call__(self, job: Job, progress: Progress | None = None) -> None:
+        """Restore one source and write all of its results; `progress` is told how far it is, 0 to 1.
+
+        Raises:
+            DPIRError: as `restore_file`.
+        """
+        restoration = self.load()
+        with at_hand(job) as local:
+            restore_file(restoration, local, progress=progress, **self._settings)
+
+
+@contextmanager
+def at_hand(job: Job) -> Iterator[LocalJob]:
+    """A job with its files on this machine: those of a store are fetched before, and put there whole afterwards.
+
+    Raises:
+        ImageReadError, ImageWriteError: a file cannot be fetched or put where it belongs. Errors within name the files
+            as the job does.
+    """
+    if isinstance(job.source, Path) and isinstance(job.target, Path):
+        yield LocalJob(job.source, job.target, job.samples)
+        return
+    with tempfile.TemporaryDirectory(prefix="dp-ir-") as scratch:
+        folder = Path(scratch)
+        source = job.source if isinstance(job.source, Path) else _fetched(job.source, folder / "in")
+        target = job.target if isinstance(job.target, Path) else folder / "out" / job.target.name
+        target.parent.mkdir(exist_ok=True)
+        local = LocalJob(source, target, job.samples)
+        try:
+            yield local
+        except DPIRError as error:
+            error.args = (_renamed(str(error), {source: job.source, target.parent: job.target.parent}),)
+            raise
+        for path, place in zip(local.targets, job.targets, strict=True):
+            if isinstance(place, Url):
+                upload(path, place)
+
+
+def _fetched(source: Url, folder: Path) -> Path:
+    """The copy of a file, or of the frames of a burst, which lie directly in their folder."""
+    copy = folder / source.name
+    files = [file for file in files_below(source) if file == source or file.parent == source]
+    for file in files:
+        path = copy if file == source else copy / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download(file, path)
+    return copy
+
+
+def _renamed(text: str, names: Mapping[Path, Location]) -> str:
+    for here, there in names.items():
+        text = text.replace(str(here), str(there))
+    return text
