@@ -168,7 +168,10 @@ class _StoredSheet:
 
     def __init__(self, folder: Url) -> None:
         self._folder = folder
-        self._stem = f"dp-ir-manifest-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        # The names sort by time, so that what a later run says counts.
+        now = time.time_ns()
+        begun = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+        self._stem = f"dp-ir-manifest-{begun}.{now % 10**9:09}-{secrets.token_hex(3)}"
         self._part, self._waiting, self._sent = 0, list[str](), 0
         self._due = time.monotonic() + _UPLOAD_SECONDS
 
