@@ -205,7 +205,10 @@ def run_spandrel(options: argparse.Namespace) -> list[Figures]:
     """Our SwinIR, RRDBNet and FFTformer against spandrel's."""
     from against_spandrel import compare
 
-    return compare(repeats=options.repeats)
+    rows = compare(threads=torch.get_num_threads(), rounds=options.repeats)
+    return [
+        {"name": row.network, "size": f"{row.side}x{row.side}", "ratio": row.ratio, "error": row.error} for row in rows
+    ]
 
 
 CONTESTANTS: dict[str, Callable[[argparse.Namespace], Any]] = {
