@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def run_peers(options: argparse.Namespace) -> Figures:
 
 
 def _baseline(method: DiffPIR | DDRM) -> Callable[[ImagePair], Tensor]:
-    return lambda pair: method(Observation(pair.observation, pair.name, "Set14"), 0).image
+    return lambda pair: method(Observation("Set14", pair.name, pair.observation), 0).image
 
 
 def pairs(options: argparse.Namespace) -> list[ImagePair]:
@@ -220,8 +221,11 @@ CONTESTANTS: dict[str, Callable[[argparse.Namespace], Any]] = {
 }
 
 
-def in_own_process(contestant: str, **changes: Any) -> Any:
-    """Run a contestant in a process of its own; what it found, or the sentence that says why not."""
+def in_own_process(work: Path | None, contestant: str, **changes: Any) -> Any:
+    """What a contestant found, in a process of its own; kept in the folder `--work`, and taken from there."""
+    kept = work / f"{'-'.join([contestant, *map(str, changes.values())])}.json" if work is not None else None
+    if kept is not None and kept.exists():
+        return json.loads(kept.read_text())
     arguments = [f"--{key}={value}" for key, value in changes.items()]
     done = subprocess.run(
         [sys.executable, __file__, *sys.argv[1:], "--contestant", contestant, *arguments],
@@ -230,7 +234,11 @@ def in_own_process(contestant: str, **changes: Any) -> Any:
     )
     if done.returncode:
         raise DPIRError(f"The contestant '{contestant}' ended with status {done.returncode}; see above.")
-    return json.loads(done.stdout.splitlines()[-1])
+    found = done.stdout.splitlines()[-1]
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(found)
+    return json.loads(found)
 
 
 # ---- the report ------------------------------------------------------------------------------------------------------
@@ -248,15 +256,16 @@ def report_of(options: argparse.Namespace) -> Report:
         ],
     )
     wanted = options.only or PARTS
-    plain = report.data["plain"] = in_own_process("plain") if {"levers", "engines"} & set(wanted) else {}
+    measure = partial(in_own_process, options.work)
+    plain = report.data["plain"] = measure("plain") if {"levers", "engines"} & set(wanted) else {}
     if "levers" in wanted:
-        _levers(report, plain, in_own_process("ours"))
+        _levers(report, plain, measure("ours"))
     if "engines" in wanted:
-        _engines(report, plain)
+        _engines(report, plain, {engine: measure("engine", engine=engine) for engine in ENGINES})
     if "spandrel" in wanted:
-        _spandrel(report, in_own_process("spandrel"))
+        _spandrel(report, measure("spandrel"))
     if "peers" in wanted:
-        _peers(report, in_own_process("peers"))
+        _peers(report, measure("peers"))
     if "growth" in wanted:
         _growth(report, list(large_images((1, 4, 16))))
     if "hundred" in wanted:
@@ -329,10 +338,9 @@ def _levers(report: Report, plain: Figures, ours: Figures) -> None:
     )
 
 
-def _engines(report: Report, plain: Figures) -> None:
+def _engines(report: Report, plain: Figures, found: dict[str, Figures]) -> None:
     rows = []
-    for engine in ENGINES:
-        figures = in_own_process("engine", engine=engine)
+    for engine, figures in found.items():
         report.data[f"engine {engine}"] = figures
         rows.append(
             [
@@ -421,6 +429,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the fastest counts")
     parser.add_argument("--images", type=int, default=5, help="images of Set14 that quality is judged on")
+    parser.add_argument("--work", type=Path, help="folder that keeps what was measured, to go on where it was stopped")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write PAGE (Markdown) and the same as JSON")
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--engine", help=argparse.SUPPRESS)

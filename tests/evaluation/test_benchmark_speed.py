@@ -63,6 +63,21 @@ def test_the_fastest_run_counts_and_the_first_does_not(speed, monkeypatch):
     assert len(runs) == 4
 
 
+def test_peers_run_with_the_plain_networks(speed, bundle, monkeypatch):
+    monkeypatch.setattr(speed, "CALLS", 4)
+    pair = argparse.Namespace(observation=torch.rand(1, 3, 8, 10), name="a")
+    monkeypatch.setattr(speed, "pairs", lambda options: [pair])
+    monkeypatch.setattr(speed, "judged", lambda options, method: tuple(method(pair).shape))
+    found = speed.run_peers(argparse.Namespace(bundle=bundle))
+    assert len(found) == 5
+    assert set(found.values()) == {(1, 3, 32, 40)}
+
+
+def test_what_was_measured_is_kept(speed, tmp_path, monkeypatch):
+    (tmp_path / "engine-openvino.json").write_text('{"first": 3}')
+    assert speed.in_own_process(tmp_path, "engine", engine="openvino") == {"first": 3}
+
+
 def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
     taken = {"restoration": 6.0, "restorer": 0.3, "denoiser": 0.4, "fusion": 0.3}
     fast = {name: value / 4 for name, value in taken.items()}
@@ -84,7 +99,7 @@ def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
         "peers": {"DiffPIR, 100 calls": slow, "DP-IR": score},
         "spandrel": [{"name": "SwinIR", "size": "64x64", "ratio": 1.5, "error": 2e-3}],
     }
-    monkeypatch.setattr(speed, "in_own_process", lambda contestant, **_: answers[contestant])
+    monkeypatch.setattr(speed, "in_own_process", lambda work, contestant, **_: answers[contestant])
     monkeypatch.setattr(
         speed,
         "large_images",
@@ -92,7 +107,7 @@ def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
             {"megapixels": size, "seconds": 30, "pace": 6.0 if size == 16 else 5.0, "gigabytes": 2.5} for size in sizes
         ],
     )
-    options = argparse.Namespace(bundle="sr4", repeats=1, only=None)
+    options = argparse.Namespace(bundle="sr4", repeats=1, only=None, work=None)
     report = speed.report_of(options)
     reached = {f"{bar.what}": (round(bar.measured, 4), bar.passed) for bar in report.bars}
     assert reached == {
