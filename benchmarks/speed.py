@@ -212,12 +212,25 @@ def run_spandrel(options: argparse.Namespace) -> list[Figures]:
     ]
 
 
+def run_growth(options: argparse.Namespace) -> list[Figures]:
+    """The command line on photos of 1, 4 and 16 megapixels."""
+    return list(large_images((1, 4, 16), task=options.bundle))
+
+
+def run_hundred(options: argparse.Namespace) -> Figures:
+    """The command line on a photo of 100 megapixels, with 3 GB of memory."""
+    (found,) = large_images((100,), task=options.bundle, options=["--memory", "3"])
+    return found
+
+
 CONTESTANTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "plain": run_plain,
     "ours": run_ours,
     "engine": run_engine,
     "peers": run_peers,
     "spandrel": run_spandrel,
+    "growth": run_growth,
+    "hundred": run_hundred,
 }
 
 
@@ -267,9 +280,9 @@ def report_of(options: argparse.Namespace) -> Report:
     if "peers" in wanted:
         _peers(report, measure("peers"))
     if "growth" in wanted:
-        _growth(report, list(large_images((1, 4, 16))))
+        _growth(report, measure("growth"))
     if "hundred" in wanted:
-        _hundred(report, *large_images((100,), options=["--memory", "3"]))
+        _hundred(report, measure("hundred"))
     report.state(
         f"Seconds: the fastest of {options.repeats} runs after one that does not count; every contestant in a process "
         "of its own, one after the other.",

@@ -97,16 +97,13 @@ def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
         },
         "engine": {**fast, "first": 2.0, "rms": 0.001},
         "peers": {"DiffPIR, 100 calls": slow, "DP-IR": score},
+        "growth": [
+            {"megapixels": size, "pace": pace, "gigabytes": 2.0} for size, pace in ((1, 5.0), (4, 5.5), (16, 6.0))
+        ],
+        "hundred": {"megapixels": 100, "seconds": 500, "pace": 5.0, "gigabytes": 2.5},
         "spandrel": [{"name": "SwinIR", "size": "64x64", "ratio": 1.5, "error": 2e-3}],
     }
     monkeypatch.setattr(speed, "in_own_process", lambda work, contestant, **_: answers[contestant])
-    monkeypatch.setattr(
-        speed,
-        "large_images",
-        lambda sizes, options=(): [
-            {"megapixels": size, "seconds": 30, "pace": 6.0 if size == 16 else 5.0, "gigabytes": 2.5} for size in sizes
-        ],
-    )
     options = argparse.Namespace(bundle="sr4", repeats=1, only=None, work=None)
     report = speed.report_of(options)
     reached = {f"{bar.what}": (round(bar.measured, 4), bar.passed) for bar in report.bars}
