@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dp_ir.errors import DPIRError
-from dp_ir.interfaces.options import SOURCE
+from dp_ir.interfaces.options import DenoiserOption, FusionOption, RestorerOption
 
 _SIZE = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})")  # noqa: RUF001 - people write both
 
@@ -32,17 +32,9 @@ def cost(
         list[str] | None,
         typer.Option("--measure", metavar="WxH", help="Also run it at this size for seconds and peak memory."),
     ] = None,
-    restorer: Annotated[
-        str | None,
-        typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {SOURCE}"),
-    ] = None,
-    denoiser: Annotated[
-        str | None,
-        typer.Option("--denoiser", metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise."),
-    ] = None,
-    fusion: Annotated[
-        str | None, typer.Option("--fusion", metavar="FILE", help="Instead of the bundle's own fusion network.")
-    ] = None,
+    restorer: RestorerOption = None,
+    denoiser: DenoiserOption = None,
+    fusion: FusionOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
 ) -> None:
     """Say what a restoration costs: parameters, and operations as base + per call x calls at any size."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated
+
+import typer
 
 SOURCE = "a weight file of any known network, a bundle, or a hub id."
 STATED = (
@@ -11,6 +14,18 @@ STATED = (
     "receptive_field; probe=no leaves out the check of all this on a test picture."
 )
 STATED_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
+
+
+RestorerOption = Annotated[
+    str | None,
+    typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {SOURCE}"),
+]
+DenoiserOption = Annotated[
+    str | None, typer.Option("--denoiser", metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise.")
+]
+FusionOption = Annotated[
+    str | None, typer.Option("--fusion", metavar="FILE", help="Instead of the bundle's own fusion network.")
+]
 
 
 class PrecisionName(str, Enum):

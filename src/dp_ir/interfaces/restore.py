@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from dp_ir.errors import DPIRError
-from dp_ir.interfaces.options import SOURCE, STATED_BY_KIND, EngineName, PrecisionName
+from dp_ir.interfaces.options import (
+    STATED_BY_KIND,
+    DenoiserOption,
+    EngineName,
+    FusionOption,
+    PrecisionName,
+    RestorerOption,
+)
 
 RESTORE_HELP = (
     "Restore images, or bursts of RAW frames.\n\n"
@@ -66,17 +73,9 @@ def restore(
             "OWNER/NAME.",
         ),
     ] = "sr4",
-    restorer: Annotated[
-        str | None,
-        typer.Option("--restorer", metavar="SOURCE", help=f"Instead of the bundle's own restorer: {SOURCE}"),
-    ] = None,
-    denoiser: Annotated[
-        str | None,
-        typer.Option("--denoiser", metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise."),
-    ] = None,
-    fusion: Annotated[
-        str | None, typer.Option("--fusion", metavar="FILE", help="Instead of the bundle's own fusion network.")
-    ] = None,
+    restorer: RestorerOption = None,
+    denoiser: DenoiserOption = None,
+    fusion: FusionOption = None,
     stated: Annotated[list[str] | None, typer.Option("--set", metavar="KIND.KEY=VALUE", help=STATED_BY_KIND)] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Which of the possible results; the same seed gives the same one.")
