@@ -107,9 +107,9 @@ def test_modules_and_functions_are_taken_as_they_are():
 
 
 def test_what_is_stated_wins_and_is_kept_in_files(tmp_path, rlfn_file):
-    restorer = load_restorer(rlfn_file, probe=False, value_range=(-1, 1), tiling="discouraged")
+    restorer = load_restorer(rlfn_file, probe=False, value_range=(-1, 1), tiling="supported")
     assert restorer.info.value_range == (-1.0, 1.0)
-    assert restorer.record.info == {"value_range": [-1.0, 1.0], "tiling": "discouraged"}
+    assert restorer.record.info == {"value_range": [-1.0, 1.0], "tiling": "supported"}
     save_network(tmp_path / "net.safetensors", restorer.network, kind="restorer", info=restorer.info)
     again = load_restorer(tmp_path / "net.safetensors", probe=False)
     assert again.info == restorer.info

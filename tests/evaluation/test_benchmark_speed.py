@@ -24,6 +24,7 @@ def speed(monkeypatch):
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "SIDE", 32)
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: True)  # it would stay so for all tests that follow
     return module
 
 
