@@ -59,10 +59,12 @@ class History:
                 f"{inputs} changed since their results were made, which are made again.", stacklevel=stacklevel
             )
         for different, count in self._made_otherwise.most_common(3):
-            results = f"{count} results" if count > 1 else "1 result"
+            results, stay, them = (
+                (f"{count} results", "stay as they are", "them") if count > 1 else ("1 result", "stays as it is", "it")
+            )
             warnings.warn(
-                f"{results} of earlier runs in {self._output}, made with {different}, stay as they are: --overwrite "
-                "makes them again.",
+                f"{results} of earlier runs in {self._output}, made with {different}, {stay}: --overwrite makes {them} "
+                "again.",
                 stacklevel=stacklevel,
             )
 
