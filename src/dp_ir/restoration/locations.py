@@ -100,11 +100,6 @@ def location_of(named: str | Path | Url) -> Location:
     return Path(named)
 
 
-def is_url(named: object) -> bool:
-    """Whether something names a place that is not on this machine."""
-    return isinstance(named, str | Url) and isinstance(location_of(named), Url)
-
-
 def files_below(folder: Url) -> Iterator[Url]:
     """Every file of a folder and below, or the file of that name, with sizes and versions, sorted.
 

@@ -29,11 +29,12 @@ Progress = Callable[[float], None]
 """Told what share of a restoration is done, from 0 to 1, after every tile."""
 
 CONTEXT, RAMP = 24, 16
-"""Pixels. Estimates of the shipped networks in tiles are then within 0.13 / 255 of those of the whole photo at every
-noise level (root mean square 0.004), with 16 + 16 within 0.5 and with 48 + 16 within 0.004."""
+"""Pixels. Results of the shipped networks in tiles are then well within 1 / 255 of those of the whole photo, which
+`tests/restoration/test_tiled_restoration.py` sees to."""
 
 LARGEST_TILE = 1152
-"""Pixels of the result: what is larger leaves the processor's caches, and takes a quarter more time per pixel."""
+"""Pixels of the result: what is larger leaves the processor's caches and takes more time per pixel, see the growth in
+docs/speed.md."""
 
 CANVAS_BYTES = 100
 """Bytes per pixel of a result that is restored in memory: states, estimates, and their conversion to a file."""
