@@ -273,3 +273,12 @@ def test_learning_rate_warms_up_and_decays_to_zero() -> None:
     assert factors[60] == pytest.approx(0.5)
     assert factors[35] == pytest.approx(math.cos(math.pi / 8) ** 2)
     assert factors[110] == pytest.approx(0)
+
+
+def test_a_short_decay_leaves_most_of_a_run_independent_of_its_end():
+    short, long = (OptimRecipe(steps=steps, warm_up=10, decay=0.2) for steps in (110, 210))
+    factors = [learning_rate_factor(step, short) for step in range(111)]
+    assert factors[:91] == [learning_rate_factor(step, long) for step in range(91)]
+    assert factors[10:91] == [1.0] * 81
+    assert factors[100] == pytest.approx(0.5)
+    assert factors[110] == pytest.approx(0.0)

@@ -69,12 +69,13 @@ class BridgeRecipe:
 
 @dataclass
 class OptimRecipe:
-    """AdamW with linear warm-up and cosine decay to zero, and an exponential moving average of the weights."""
+    """AdamW with linear warm-up, a constant learning rate and its decay to zero, and a moving average of the weights."""
 
     steps: int = 10_000
     batch: int = 16  # patches per step, over all processes
     learning_rate: float = 1e-3
     warm_up: int = 200  # steps
+    decay: float = 1.0  # share of the steps after the warm-up, at the end, over which the learning rate falls to zero
     weight_decay: float = 0.0
     clip: float = 1.0  # largest gradient norm
     ema: float = 0.999
@@ -183,6 +184,8 @@ def _check(recipe: Recipe) -> None:
     for name, value in positive.items():
         if not value > 0:
             raise RecipeError(f"{name} is {value}; it must be greater than 0.")
+    if not 0 <= recipe.optim.decay <= 1:
+        raise RecipeError(f"optim.decay is {recipe.optim.decay}; it is a share of the steps, from 0 to 1.")
     if not 0 < recipe.noise.low < recipe.noise.high:
         raise RecipeError(
             f"noise.low is {recipe.noise.low} and noise.high {recipe.noise.high}; 0 < low < high is needed."

@@ -38,7 +38,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains one network: AdamW, warm-up and cosine decay, gradient clipping, moving average, checkpoints, log.
+    """Trains one network: AdamW, warm-up and decay of the learning rate, gradient clipping, moving average, checkpoints, log.
 
     A run lives in its folder: `checkpoint.pt` (replaced atomically), `log.csv`, `validation.csv` and `recipe.yaml`.
     Running it again continues from the checkpoint; because samples and noise depend only on the seed and the sample's
@@ -235,11 +235,15 @@ class Trainer:
 
 
 def learning_rate_factor(step: int, optim: OptimRecipe) -> float:
-    """Linear warm-up over `warm_up` steps, then a half cosine down to 0 at `steps`; in [0, 1]."""
+    """Linear warm-up over `warm_up` steps, constant, then a half cosine down to 0 over the last `decay`; in [0, 1].
+
+    With a short decay (Hu et al., arXiv 2404.06395) most of a run does not depend on where it ends: it can be given
+    more steps, or be ended early by giving it just those of the decay.
+    """
     if step < optim.warm_up:
         return (step + 1) / optim.warm_up
-    progress = (step - optim.warm_up) / max(1, optim.steps - optim.warm_up)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    left = (optim.steps - step) / max(1.0, optim.decay * (optim.steps - optim.warm_up))
+    return 0.5 * (1 - math.cos(math.pi * min(1.0, max(0.0, left))))
 
 
 def without_accelerator() -> bool:
