@@ -33,7 +33,7 @@ class Denoiser(Protocol):
 
 
 class Fusion(Protocol):
-    """(restored, denoised, noisy, sigma) -> E[x0 | y, noisy]."""
+    """(restored, denoised, noisy, sigma) -> E[x0 | y, noisy]; one that sees the dial takes `detail` (B,) after them."""
 
     def __call__(self, restored: Tensor, denoised: Tensor, noisy: Tensor, sigma: Tensor, /) -> Tensor:
         """Map three (B, 3, H, W) and sigma (B,) to (B, 3, H, W)."""
@@ -57,6 +57,7 @@ class NetworkInfo:
         tiling: "supported", or "discouraged" where what is far away in the image changes the result.
         receptive_field: how far away, in pixels of what goes in, the image changes a pixel of the result noticeably;
             None where that is not known. Tiles are computed with as much context.
+        detail: whether a fusion sees the dial between mean and sample, as its last argument.
     """
 
     scale: int | None = None
@@ -69,6 +70,7 @@ class NetworkInfo:
     half_safe: bool = False
     tiling: Tiling = "supported"
     receptive_field: int | None = None
+    detail: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.value_range

@@ -73,7 +73,7 @@ class GuardedNetwork(nn.Module):
 
         Args:
             arguments: images, each (B, C, H, W), float32 in [0, 1] units; for a denoiser or a fusion then sigma (B,) in
-                [0, 1] units.
+                [0, 1] units; for a fusion then, if wanted, detail (B,), which one that does not see it is not given.
 
         Returns:
             (B, 3, scale * H, scale * W), float32 in [0, 1] units, not clipped.
@@ -81,7 +81,8 @@ class GuardedNetwork(nn.Module):
         Raises:
             NetworkContractError: the result is no tensor, has another shape, or holds NaN or infinity.
         """
-        images, sigma = (arguments, None) if self.kind == "restorer" else (arguments[:-1], arguments[-1])
+        images = [argument for argument in arguments if argument.ndim > 1]
+        sigma, *detail = arguments[len(images) :] or (None,)
         channels, height, width = images[0].shape[-3:]
         if channels != self.info.channels:
             raise NetworkContractError(
@@ -92,7 +93,8 @@ class GuardedNetwork(nn.Module):
         given = entered[0]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             call = self.network if self.run is None else self.run
-            result = call(*(entered if sigma is None else self._with_sigma(entered, sigma * self._width)))
+            levels = [] if sigma is None else self._with_sigma(entered, sigma * self._width)
+            result = call(*(levels or entered), *(detail if self.info.detail else ()))
         scale = self._check(result, given)
         restored = self._leave(result.float()[..., : scale * height, : scale * width])
         if not bool(torch.isfinite(restored).all()):

@@ -56,6 +56,25 @@ class SigmaEncoding(nn.Module):
         return self.mlp(torch.cat((phase.sin(), phase.cos()), dim=1))
 
 
+class DetailEncoding(nn.Module):
+    """Two-layer perceptron of the dial between mean and sample; its result is 0 before it is trained.
+
+    Args:
+        hidden: width of the hidden layer.
+        out: size of the result.
+    """
+
+    def __init__(self, *, hidden: int = 64, out: int = 64) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, out))
+        nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, detail: Tensor) -> Tensor:
+        """Encode detail (B,) in [0, 1] as (B, out)."""
+        return self.mlp(torch.stack((detail.float(), detail.float().square()), dim=1))
+
+
 class ResidualBlock(nn.Module):
     """conv - modulation by the noise level - ReLU - conv, added to the input; without normalisation (as in EDSR).
 
