@@ -132,6 +132,31 @@ class LPIPS:
         return image if self.scale == "full" else imresize(image, 0.5).clamp(0.0, 1.0)
 
 
+class LPIPSFeatures:
+    """The feature maps whose squared distance is LPIPS: images (N, 3, H, W) in [0, 1] -> maps (N, C, h, w), float32.
+
+    The channels of each layer are normalised at every place and weighted by the square root of their linear head.
+    Gradients flow to the images.
+
+    Args:
+        network: the module of `load_lpips`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network: Any = network
+        heads: Any = network.lins
+        self._weights = [next(head.parameters()).detach().clamp_min(0).sqrt() for head in heads]
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        """The maps, one per layer."""
+        network = self._network.to(image.device)
+        maps = network.net.forward(network.scaling_layer(2 * image - 1))
+        return [
+            weight.to(features.device) * features / (features.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()
+            for weight, features in zip(self._weights, maps, strict=True)
+        ]
+
+
 def load_lpips(weights: str | Path | None = None, backbone: Backbone = "squeeze") -> nn.Module:
     """An LPIPS network in evaluation mode, float32, on the CPU.
 

@@ -52,14 +52,17 @@ def counted_with_progress(outcomes: Iterable[Outcome], total: int) -> Iterator[O
 
 def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path, *, lpips: Path | None) -> Path:
     """Train a network, with a bar over the steps and a line per validation; see `dp_ir.training.run.train`."""
-    from dp_ir.evaluation.lpips import LPIPS, load_lpips
+    from dp_ir.evaluation.lpips import LPIPS, LPIPSFeatures, load_lpips
     from dp_ir.evaluation.metrics import PSNR
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 
     metrics: dict[str, Any] = {"psnr": PSNR()}
+    perceptual = None
     if lpips is not None:
-        metrics["lpips"] = LPIPS(load_lpips(lpips))
+        network = load_lpips(lpips)
+        metrics |= {"lpips": LPIPS(network), "lpips_half": LPIPS(network, "half")}
+        perceptual = LPIPSFeatures(network)
     with bar_of(
         TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
     ) as progress:
@@ -73,7 +76,7 @@ def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path,
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
                 typer.echo(f"step {step.step}: {figures}")
 
-        return train(kind, recipe, overrides, out, metrics=metrics, watch=follow)
+        return train(kind, recipe, overrides, out, metrics=metrics, perceptual=perceptual, watch=follow)
 
 
 def bar_of(*texts: Any) -> Progress:

@@ -64,10 +64,12 @@ class Patches(Dataset[dict[str, Tensor]]):
         task: makes the observation of each patch anew; None where observations are companions, or not needed.
         noise: distribution of noise levels; None for training without them.
         bridge: whether to draw a time t and unit noise for it instead.
+        draws: how many samples of each observation are to be drawn; 0 for training without them.
         seed: of the whole run.
 
     A sample holds `clean` (3, patch, patch), one entry per companion, with `task` what `observe` gives, with `noise` or
-    `bridge` also `eps` (3, patch, patch) of unit variance, and `sigma` () or `t` (), which is uniform in (0, 1].
+    `bridge` also `eps` (3, patch, patch) of unit variance, and `sigma` () or `t` (), which is uniform in (0, 1]; with
+    `draws` the `seeds` (draws,) of the samples, and `detail` (), uniform in [0, 1].
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Patches(Dataset[dict[str, Tensor]]):
         task: Task | None = None,
         noise: NoiseRecipe | None = None,
         bridge: bool = False,
+        draws: int = 0,
         seed: int = 0,
     ) -> None:
         self._task, self._border = task, task.border if task is not None else 0
@@ -91,7 +94,7 @@ class Patches(Dataset[dict[str, Tensor]]):
                 f"No image is as large as a patch of {patch} pixels; use larger images or a smaller data.patch."
             )
         self._store, self._numbers, self._patch, self._align = store, large, patch, align
-        self._companions, self._noise, self._bridge, self._seed = companions, noise, bridge, seed
+        self._companions, self._noise, self._bridge, self._draws, self._seed = companions, noise, bridge, draws, seed
         weights = np.sqrt([store.images[i].height * store.images[i].width for i in large])
         self._cumulative = np.cumsum(weights) / weights.sum()
 
@@ -123,6 +126,9 @@ class Patches(Dataset[dict[str, Tensor]]):
             result["t"] = torch.tensor(1 - rng.random(), dtype=torch.float32)
         if self._noise is not None or self._bridge:
             result["eps"] = torch.from_numpy(rng.standard_normal((3, side, side), dtype=np.float32))
+        if self._draws:
+            result["seeds"] = torch.from_numpy(rng.integers(2**63, size=self._draws))
+            result["detail"] = torch.tensor(rng.random(), dtype=torch.float32)
         return result
 
 

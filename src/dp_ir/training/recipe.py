@@ -11,6 +11,9 @@ from typing import Any, cast
 from dp_ir.checkpoints import KINDS
 from dp_ir.errors import MissingExtraError, RecipeError
 
+OBJECTIVES = ("estimate", "energy-score")
+"""What a fusion can be trained for."""
+
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 """Precision in a recipe -> its name in accelerate."""
 
@@ -61,6 +64,30 @@ class PartnerRecipe:
 
 
 @dataclass
+class ChainRecipe:
+    """The sampler calls that a fusion is trained through, as fields of `BundleSettings`."""
+
+    tau: float = 500
+    steps: int = 1
+    sampler: str = "ddim"
+    spacing: str = "log-sigma"
+    sigma_min: float = 0.01
+    eta: float = 0.0
+
+
+@dataclass
+class ScoreRecipe:
+    """The energy score of what the chain draws; see `training.energy_score`."""
+
+    draws: int = 2  # samples per observation
+    exponent: float = 1.0
+    spread_weight: float = 1.0  # of a fusion that does not see the dial; one that does is trained for all of it
+    bands: float = 1.0  # weight of patches of Laplacian bands
+    lpips: float = 0.0  # weight of the features of LPIPS; their weights are those of --lpips
+    lpips_half: float = 0.0  # the same of images at half the size
+
+
+@dataclass
 class BridgeRecipe:
     """What a bridge is trained for; where it starts belongs to the network (see `networks.UNetBridge`)."""
 
@@ -69,7 +96,7 @@ class BridgeRecipe:
 
 @dataclass
 class OptimRecipe:
-    """AdamW with linear warm-up, a constant learning rate and its decay to zero, and a moving average of the weights."""
+    """AdamW with warm-up, a constant learning rate and its decay to zero, and a moving average of the weights."""
 
     steps: int = 10_000
     batch: int = 16  # patches per step, over all processes
@@ -101,6 +128,9 @@ class Recipe:
     noise: NoiseRecipe = field(default_factory=NoiseRecipe)
     partners: PartnerRecipe = field(default_factory=PartnerRecipe)
     bridge: BridgeRecipe = field(default_factory=BridgeRecipe)
+    objective: str = "estimate"  # of a fusion: "estimate" of the clean image, or "energy-score" of its chain's samples
+    chain: ChainRecipe = field(default_factory=ChainRecipe)
+    score: ScoreRecipe = field(default_factory=ScoreRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     log: LogRecipe = field(default_factory=LogRecipe)
     precision: str = "bfloat16"  # of the networks' arithmetic: float32, bfloat16 or float16; weights stay float32
@@ -194,6 +224,29 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError(
             "A fusion network is trained for two frozen networks: set partners.restorer and partners.denoiser."
         )
+    _check_score(recipe)
     starts_restored = recipe.network.config.get("start", "restored") == "restored"
     if recipe.kind == "bridge" and starts_restored and not recipe.partners.restorer:
         raise RecipeError("A bridge that starts from a restorer's output needs the restorer: set partners.restorer.")
+
+
+def _check_score(recipe: Recipe) -> None:
+    score = recipe.score
+    if recipe.objective not in OBJECTIVES:
+        raise RecipeError(f"objective is '{recipe.objective}'; it must be one of {', '.join(OBJECTIVES)}.")
+    if recipe.objective == "estimate":
+        return
+    if recipe.kind != "fusion":
+        raise RecipeError(f"The recipe trains a {recipe.kind}, but only a fusion has the objective energy-score.")
+    if score.draws < 2:
+        raise RecipeError(f"score.draws is {score.draws}; a spread needs at least 2.")
+    if not 0 < score.exponent < 2:
+        raise RecipeError(f"score.exponent is {score.exponent}; it must lie between 0 and 2.")
+    if not 0 <= score.spread_weight <= 1:
+        raise RecipeError(f"score.spread_weight is {score.spread_weight}; it must lie from 0 to 1.")
+    weights = (score.bands, score.lpips, score.lpips_half)
+    if min(weights) < 0 or max(weights) == 0:
+        raise RecipeError(
+            f"The weights score.bands, score.lpips and score.lpips_half are {weights}: none may be negative, and one "
+            "must be greater than 0."
+        )

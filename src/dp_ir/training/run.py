@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,13 +20,18 @@ from dp_ir.checkpoints.contract import Restorer, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.degradation import imresize
+from dp_ir.diffusion.samplers import SAMPLERS
+from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import DataError, MissingExtraError, RecipeError
 from dp_ir.image.burst import Burst
 from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.partners import partners_of
+from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator
+from dp_ir.training.chain_objective import ChainObjective
 from dp_ir.training.data import Companion, Patches, StepBatches, observe, split, validation_crops
+from dp_ir.training.energy_score import Features, Term, band_term
 from dp_ir.training.objectives import (
     BridgeObjective,
     DenoiserObjective,
@@ -34,7 +40,7 @@ from dp_ir.training.objectives import (
     Objective,
     RestorerObjective,
 )
-from dp_ir.training.recipe import NoiseRecipe, Recipe, load_recipe, recipe_text
+from dp_ir.training.recipe import NoiseRecipe, Recipe, ScoreRecipe, load_recipe, recipe_text
 from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store, training_pairs
 from dp_ir.training.trainer import Progress, Trainer, without_accelerator
 
@@ -46,6 +52,7 @@ def train(
     out: Path,
     *,
     metrics: Metrics | None = None,
+    perceptual: Features | None = None,
     watch: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train one network as a recipe says; continues a run that was interrupted.
@@ -56,6 +63,7 @@ def train(
         overrides: `section.key=value` strings.
         out: folder of the run.
         metrics: judge the network during training; see `objectives.Metrics`.
+        perceptual: features of a network, for recipes whose score asks for them.
         watch: called after each step.
 
     Returns:
@@ -78,7 +86,7 @@ def train(
     torch.manual_seed(settings.seed)
     network = _network(settings)
     with processes.main_process_first():
-        images = _Images(settings, network, processes.device)
+        images = _Images(settings, network, processes.device, perceptual)
     trainer = Trainer(
         network,
         settings,
@@ -105,12 +113,15 @@ def _network(settings: Recipe) -> nn.Module:
         )
     if settings.network.init is not None:
         start, record = load_network(settings.network.init)
-        if start.config != network.config:
+        own: dict[str, Any] = dict(cast(Any, network.config))
+        began = {**cast(Any, start.config), **({"detail": True} if own.get("detail") else {})}
+        if began != own:
             raise RecipeError(
                 f"{settings.network.init} holds a {record.architecture} with {start.config}, the recipe asks for "
                 f"{settings.network.architecture} with {network.config}: make the two agree."
             )
-        network.load_state_dict(start.state_dict())
+        # What a network that sees the dial has beyond one that does not begins without effect.
+        network.load_state_dict({**network.state_dict(), **start.state_dict()})
     return network
 
 
@@ -123,7 +134,7 @@ def _export(
         training["started_from"] = {"sha256": start.sha256, "training": start.card.get("training", {})}
     kind = cast(Any, settings.kind)
     info = info_of(network)
-    if kind == "fusion":
+    if kind == "fusion" and settings.objective == "estimate":
         info = replace(info, sigma_range=(settings.noise.low, settings.noise.high))
     if kind == "bridge":
         info = replace(info, scale=get_task(settings.data.task).scale)
@@ -133,10 +144,13 @@ def _export(
 class _Images:
     """The images of one run: what is trained on, what is held out, and everything that is cut along with them."""
 
-    def __init__(self, settings: Recipe, network: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, settings: Recipe, network: nn.Module, device: torch.device, perceptual: Features | None = None
+    ) -> None:
         data = settings.data
         cache = Path(data.cache) if data.cache else default_cache()
         self._settings, self._task, self._device = settings, get_task(data.task), device
+        self._perceptual = perceptual
         clean = Path(data.clean)
         pairs = training_pairs(clean, self._task.scale) if data.observation is None else None
         self._store = open_store(clean, cache, {name: pair[0] for name, pair in pairs.items()} if pairs else None)
@@ -181,10 +195,36 @@ class _Images:
             self._objective = RestorerObjective()
         elif isinstance(network, UNetBridge):
             self._objective = BridgeObjective(network.noise, network.spread, self._settings.bridge.velocity)
+        elif self._chained:
+            self._objective = self._chain_objective(network)
         else:
             assert self._denoiser is not None
             self._objective = FusionObjective(self._denoiser, getattr(network, "spread", FusionObjective.spread))
         return self._objective
+
+    @property
+    def _chained(self) -> bool:
+        return self._settings.objective == "energy-score"
+
+    def _chain_objective(self, network: nn.Module) -> ChainObjective:
+        """The energy score of the samples of the recipe's chain, which the card names."""
+        assert self._denoiser is not None
+        chain, score = self._settings.chain, self._settings.score
+        if chain.sampler not in SAMPLERS:
+            raise RecipeError(f"chain.sampler is '{chain.sampler}'; it must be one of {', '.join(SAMPLERS)}.")
+        schedule = NoiseSchedule.from_config(DEFAULT_SETTINGS.schedule)
+        self.card["chain"] = {"schedule": schedule.to_config(), **asdict(chain)}
+        return ChainObjective(
+            self._denoiser,
+            schedule,
+            SAMPLERS[chain.sampler],
+            chain.tau,
+            schedule.sigma_grid(chain.tau, chain.steps, cast(Any, chain.spacing), sigma_min=chain.sigma_min),
+            chain.eta,
+            _terms(score, self._perceptual),
+            score.exponent,
+            None if getattr(network, "detail", False) else score.spread_weight,
+        )
 
     def batches(self, first: int, process: int, processes: int) -> Iterable[Mapping[str, Tensor]]:
         """Batches of the steps from `first` on, for one of several processes."""
@@ -196,8 +236,9 @@ class _Images:
             align=self._align,
             companions=self._companions,
             task=self._task if self._on_the_fly else None,
-            noise=settings.noise if settings.kind in ("denoiser", "fusion") else None,
+            noise=settings.noise if settings.kind in ("denoiser", "fusion") and not self._chained else None,
             bridge=settings.kind == "bridge",
+            draws=settings.score.draws if self._chained else 0,
             seed=settings.seed,
         )
         sampler = StepBatches(first, settings.optim.steps, settings.optim.batch, process, processes)
@@ -241,8 +282,10 @@ class _Images:
         assert partners.denoiser is not None
         restorer = load_restorer(partners.restorer, **partners.restorer_info).requires_grad_(False)
         denoiser = load_denoiser(partners.denoiser, **partners.denoiser_info).requires_grad_(False)
-        _check_noise(self._settings.noise, denoiser)
-        self._denoiser = GuardedNetwork("denoiser", denoiser, device=self._device)
+        if not self._chained:
+            _check_noise(self._settings.noise, denoiser)
+        low = self._settings.precision == "bfloat16"
+        self._denoiser = GuardedNetwork("denoiser", denoiser, device=self._device, bfloat16=low)
         self._restore_all(restorer, cache)
         self.card["partners"] = partners_of({"restorer": _record(restorer), "denoiser": _record(denoiser)})
 
@@ -298,6 +341,22 @@ def _restore(restorer: Restorer, observation: Tensor | Burst, device: torch.devi
     if isinstance(observation, Burst):
         return observation.camera.render(restorer(observation.frames[None].to(device)))
     return restorer(observation.to(device))
+
+
+def _terms(score: ScoreRecipe, perceptual: Features | None) -> list[Term]:
+    """The features of a score."""
+    terms = [band_term(score.bands)] if score.bands else []
+    if (score.lpips or score.lpips_half) and perceptual is None:
+        raise RecipeError(
+            "The recipe's score uses the features of LPIPS, whose weights are not given: name the file of SqueezeNet "
+            "1.1 (--lpips FILE), or leave them out (score.lpips=0 score.lpips_half=0)."
+        )
+    if score.lpips and perceptual is not None:
+        terms.append(Term(perceptual, score.lpips))
+    if score.lpips_half and perceptual is not None:
+        features = perceptual
+        terms.append(Term(lambda image: features(F.avg_pool2d(image, 2)), score.lpips_half))
+    return terms
 
 
 def _record(network: GuardedNetwork) -> NetworkRecord:

@@ -38,7 +38,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains one network: AdamW, warm-up and decay of the learning rate, gradient clipping, moving average, checkpoints, log.
+    """Trains one network: AdamW, warm-up and decay, gradient clipping, moving average, checkpoints, log.
 
     A run lives in its folder: `checkpoint.pt` (replaced atomically), `log.csv`, `validation.csv` and `recipe.yaml`.
     Running it again continues from the checkpoint; because samples and noise depend only on the seed and the sample's

@@ -1,0 +1,116 @@
+"""Training a fusion through the chain it will be used in: the energy score of what the sampler makes of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from dp_ir.diffusion.jump import jump
+from dp_ir.diffusion.noise import generators
+from dp_ir.diffusion.samplers import Sampler
+from dp_ir.diffusion.schedule import NoiseSchedule
+from dp_ir.image.bands import laplacian_bands
+from dp_ir.restoration.seeds import sample_seed
+from dp_ir.training.energy_score import Term, energy_score, spread_weight
+from dp_ir.training.objectives import Metrics
+
+SampleMetrics = Mapping[str, Callable[[Tensor, Tensor], float]]
+"""name -> function of n samples (n, 3, H, W) of one image and its truth (3, H, W)."""
+
+_KEPT_CALLS = 4
+"""Calls whose activations are kept for the way back; those of longer chains are computed once more."""
+
+_SAMPLES = 8  # of an image in a validation
+
+
+@dataclass(frozen=True)
+class ChainObjective:
+    """The energy score of samples, with gradients through every call of the fusion and of the denoiser.
+
+    Args:
+        denoiser: frozen, (noisy, sigma) -> denoised.
+        schedule: of the noise.
+        sampler: what takes the steps.
+        tau: where they start.
+        sigmas: noise levels from sigma(tau) to 0.
+        eta: share of fresh noise per step.
+        terms: features of the score.
+        exponent: of the score.
+        fixed_weight: spread weight of a fusion that does not see the dial; None for one that does, which learns the
+            weight of `spread_weight(detail)` for every value of the dial.
+        dial: values that validation looks at.
+    """
+
+    denoiser: Callable[[Tensor, Tensor], Tensor]
+    schedule: NoiseSchedule
+    sampler: Sampler
+    tau: float
+    sigmas: Tensor
+    eta: float
+    terms: Sequence[Term]
+    exponent: float = 1.0
+    fixed_weight: float | None = None
+    dial: tuple[float, ...] = (0.4, 1.0)
+    sample_metrics: SampleMetrics = field(default_factory=dict)
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean energy score of the batch; `seeds` (B, m) name its samples, `detail` (B,) their place on the dial."""
+        seeds, detail = batch["seeds"], batch["detail"]
+        draws = seeds.shape[1]
+        restored = batch["restored"].repeat(draws, 1, 1, 1)
+        samples = self._samples(model, restored, seeds.T.flatten().tolist(), detail.repeat(draws))
+        weight = self.fixed_weight if self.fixed_weight is not None else spread_weight(detail, self.exponent)
+        with torch.autocast(samples.device.type, enabled=False):
+            drawn = samples.float().view(draws, len(detail), *samples.shape[1:])
+            return energy_score(drawn, batch["clean"], self.terms, weight, self.exponent).mean()
+
+    def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
+        """Every metric of the restorer, of one sample, and of the samples together; energies of the finest bands."""
+        figures: dict[str, list[float]] = {}
+
+        def note(name: str, value: float) -> None:
+            figures.setdefault(name, []).append(value)
+
+        for number, crop in enumerate(crops):
+            clean, restored = crop["clean"], crop["restored"]
+            for name, metric in metrics.items():
+                note(f"{name}_restored", float(metric(restored, clean)))
+            for detail in self.dial if self.fixed_weight is None else (1.0,):
+                seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
+                drawn = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, clean.new_full((1,), detail))
+                drawn = drawn.float()
+                suffix = f"_detail{detail:g}" if self.fixed_weight is None else ""
+                for name, metric in metrics.items():
+                    note(f"{name}{suffix}", float(metric(drawn[:1], clean)))
+                for name, judged in self.sample_metrics.items():
+                    note(f"{name}{suffix}", judged(drawn, clean[0]))
+                for band, (ours, truth) in enumerate(zip(_bands(drawn[:1]), _bands(clean), strict=True), 1):
+                    ratio = ours.square().mean() / truth.square().mean().clamp_min(1e-12)
+                    note(f"band{band}{suffix}", float(ratio.clamp_min(1e-12).log2()))
+        return {name: sum(values) / len(values) for name, values in figures.items()}
+
+    def _samples(self, model: nn.Module, restored: Tensor, seeds: Sequence[int], detail: Tensor) -> Tensor:
+        """What the chain makes of noise: (B, 3, H, W), one sample per seed."""
+        own = generators(seeds)
+        noisy = jump(self.schedule, restored, self.tau, own, eta=self.eta)
+        detail = detail.expand(len(restored)) if len(detail) == 1 else detail
+
+        def estimate(noisy: Tensor, sigma: Tensor) -> Tensor:
+            with torch.set_grad_enabled(noisy.requires_grad):
+                denoised = self.denoiser(noisy, sigma).float()
+            dial = (detail,) if self.fixed_weight is None else ()
+            return model(restored, denoised, noisy, sigma, *dial)
+
+        def again(noisy: Tensor, sigma: Tensor) -> Tensor:
+            return checkpoint(estimate, noisy, sigma, use_reentrant=False)
+
+        long = len(self.sigmas) - 1 > _KEPT_CALLS and torch.is_grad_enabled()
+        return self.sampler(again if long else estimate, noisy, self.sigmas, generators=own, eta=self.eta)
+
+
+def _bands(image: Tensor) -> list[Tensor]:
+    return laplacian_bands(image, 2)[:2]
