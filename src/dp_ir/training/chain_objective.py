@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
-from dp_ir.diffusion.samplers import Sampler
+from dp_ir.diffusion.samplers import Sampler, working_state
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.image.bands import laplacian_bands
 from dp_ir.restoration.seeds import sample_seed
@@ -63,13 +63,10 @@ class ChainObjective:
         draws = seeds.shape[1]
         restored = batch["restored"].repeat(draws, 1, 1, 1)
         samples = self._samples(model, restored, seeds.T.flatten().tolist(), detail.repeat(draws))
-        weight = self.fixed_weight if self.fixed_weight is not None else spread_weight(detail, self.exponent)
-        with torch.autocast(samples.device.type, enabled=False):
-            drawn = samples.float().view(draws, len(detail), *samples.shape[1:])
-            return energy_score(drawn, batch["clean"], self.terms, weight, self.exponent).mean()
+        return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Every metric of the restorer, of one sample, and of the samples together; energies of the finest bands."""
+        """Score, every metric of the restorer and of one sample, and of the samples together, energies of fine bands."""
         figures: dict[str, list[float]] = {}
 
         def note(name: str, value: float) -> None:
@@ -84,6 +81,7 @@ class ChainObjective:
                 drawn = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, clean.new_full((1,), detail))
                 drawn = drawn.float()
                 suffix = f"_detail{detail:g}" if self.fixed_weight is None else ""
+                note(f"score{suffix}", float(self._score(drawn[:, None], clean, clean.new_full((1,), detail))))
                 for name, metric in metrics.items():
                     note(f"{name}{suffix}", float(metric(drawn[:1], clean)))
                 for name, judged in self.sample_metrics.items():
@@ -92,6 +90,12 @@ class ChainObjective:
                     ratio = ours.square().mean() / truth.square().mean().clamp_min(1e-12)
                     note(f"band{band}{suffix}", float(ratio.clamp_min(1e-12).log2()))
         return {name: sum(values) / len(values) for name, values in figures.items()}
+
+    def _score(self, samples: Tensor, clean: Tensor, detail: Tensor) -> Tensor:
+        """Mean energy score of samples (m, B, 3, H, W); features are computed in float32."""
+        weight = self.fixed_weight if self.fixed_weight is not None else spread_weight(detail, self.exponent)
+        with torch.autocast(samples.device.type, enabled=False):
+            return energy_score(working_state(samples), clean, self.terms, weight, self.exponent).mean()
 
     def _samples(self, model: nn.Module, restored: Tensor, seeds: Sequence[int], detail: Tensor) -> Tensor:
         """What the chain makes of noise: (B, 3, H, W), one sample per seed."""

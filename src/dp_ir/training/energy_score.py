@@ -65,25 +65,26 @@ def energy_score(
     """The loss L above.
 
     Args:
-        samples: (m, B, 3, H, W), m >= 2 independent samples for each of B observations, in [0, 1] units.
+        samples: (m, B, 3, H, W), m >= 2 independent samples for each of B observations, in [0, 1] units; float32 or
+            wider, as the features must be.
         target: (B, 3, H, W), the truths.
         terms: the features.
         spread_weight: w, one or one per observation (B,), in [0, 1].
         exponent: b, in (0, 2).
 
     Returns:
-        (B,): the sum over the terms of weight times the mean over feature maps and places, float32.
+        (B,): the sum over the terms of weight times the mean over feature maps and places.
     """
     draws, batch = samples.shape[:2]
-    weight = torch.as_tensor(spread_weight, dtype=torch.float32, device=samples.device)
-    score = torch.zeros(batch, device=samples.device)
+    weight = torch.as_tensor(spread_weight).to(samples)
+    score = samples.new_zeros(batch)
     for term in terms:
         with torch.no_grad():
-            truths = term.features(target.float())
-        maps = term.features(samples.flatten(0, 1).float())
+            truths = term.features(target)
+        maps = term.features(samples.flatten(0, 1))
         for truth, drawn in zip(truths, maps, strict=True):
-            ours = drawn.float().view(draws, batch, *drawn.shape[1:])
-            error = torch.stack([_distance(one, truth.float(), term, exponent) for one in ours]).mean(0)
+            ours = drawn.view(draws, batch, *drawn.shape[1:])
+            error = torch.stack([_distance(one, truth, term, exponent) for one in ours]).mean(0)
             pairs = [_distance(ours[i], ours[j], term, exponent) for i in range(draws) for j in range(i)]
             spread = torch.stack(pairs).mean(0)
             score = score + term.weight / len(maps) * (error - weight / 2 * spread)
