@@ -1,4 +1,4 @@
-"""Training through the chain: the same samples as a restoration, right gradients, and the spread that theory foresees."""
+"""Training through the chain: the samples of a restoration, right gradients, and the spread that theory foresees."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ class ChainObjective:
         exponent: of the score.
         fixed_weight: spread weight of a fusion that does not see the dial; None for one that does, which learns the
             weight of `spread_weight(detail)` for every value of the dial.
+        sample_metrics: judge the samples of an image together.
         dial: values that validation looks at.
     """
 
@@ -54,8 +55,8 @@ class ChainObjective:
     terms: Sequence[Term]
     exponent: float = 1.0
     fixed_weight: float | None = None
-    dial: tuple[float, ...] = (0.4, 1.0)
     sample_metrics: SampleMetrics = field(default_factory=dict)
+    dial: tuple[float, ...] = (0.4, 1.0)
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Mean energy score of the batch; `seeds` (B, m) name its samples, `detail` (B,) their place on the dial."""
@@ -66,7 +67,7 @@ class ChainObjective:
         return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Score, every metric of the restorer and of one sample, and of the samples together, energies of fine bands."""
+        """Of the restorer every metric; of samples at several places of the dial also score, and energy of fine bands."""
         figures: dict[str, list[float]] = {}
 
         def note(name: str, value: float) -> None:
@@ -76,12 +77,14 @@ class ChainObjective:
             clean, restored = crop["clean"], crop["restored"]
             for name, metric in metrics.items():
                 note(f"{name}_restored", float(metric(restored, clean)))
-            for detail in self.dial if self.fixed_weight is None else (1.0,):
+            for detail in self.dial:
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
-                drawn = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, clean.new_full((1,), detail))
-                drawn = drawn.float()
-                suffix = f"_detail{detail:g}" if self.fixed_weight is None else ""
-                note(f"score{suffix}", float(self._score(drawn[:, None], clean, clean.new_full((1,), detail))))
+                dial = clean.new_full((1,), detail)
+                drawn = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
+                if self.fixed_weight is not None:  # a fusion that does not see the dial is used on the straight line
+                    drawn = torch.lerp(restored, drawn, detail)
+                suffix = f"_detail{detail:g}"
+                note(f"score{suffix}", float(self._score(drawn[:, None], clean, dial)))
                 for name, metric in metrics.items():
                     note(f"{name}{suffix}", float(metric(drawn[:1], clean)))
                 for name, judged in self.sample_metrics.items():
