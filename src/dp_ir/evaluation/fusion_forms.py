@@ -84,7 +84,7 @@ def train_forms(
         follow = None if watch is None else _named(watch, name)
         changes = [f"data.clean={data}", f"optim.steps={steps}", f"log.validate={steps}", *partners, *form, *overrides]
         run = out / name.split()[0].lower()
-        files[name] = train("fusion", f"fusion-{task}", changes, run, watch=follow)
+        files[name] = train("fusion", "fusion-estimate", [f"data.task={task}", *changes], run, watch=follow)
     return files
 
 

@@ -67,7 +67,7 @@ class ChainObjective:
         return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Of the restorer every metric; of samples at several places of the dial also score, and energy of fine bands."""
+        """Every metric, of the restorer and along the dial; there also the score and the energy of fine bands."""
         figures: dict[str, list[float]] = {}
 
         def note(name: str, value: float) -> None:
