@@ -61,24 +61,26 @@ def measure(samples: Tensor, truth: Tensor) -> dict[str, Spread]:
         (...)
     """
     _check(samples, truth)
-    images = torch.cat([truth[None], samples])
-    parts = [images, *laplacian_bands(images, BANDS)[:BANDS]]
-    return {
-        name: Spread(
-            squared_error(part[1:], part[0]), squared_spread(part[1:]), tuple(rank_counts(part[1:], part[0]).tolist())
-        )
-        for name, part in zip(PARTS, parts, strict=True)
-    }
+    # One image at a time: the convolutions of all together take many times their room.
+    each = [(image[None], *laplacian_bands(image[None], BANDS)[:BANDS]) for image in (truth, *samples)]
+    measured = {}
+    for name, parts in zip(PARTS, zip(*each, strict=True), strict=True):
+        own, true = torch.cat(parts[1:]), parts[0][0]
+        measured[name] = Spread(squared_error(own, true), squared_spread(own), tuple(rank_counts(own, true).tolist()))
+    return measured
 
 
 def squared_error(samples: Tensor, truth: Tensor) -> float:
     """Mean over places and channels of (mean of the samples - truth)^2; (n, ...) and (...) in equal units."""
-    return float((samples.mean(dim=0, dtype=torch.float64) - truth).square().mean())
+    return float((samples.mean(dim=0) - truth).square().mean(dtype=torch.float64))
 
 
 def squared_spread(samples: Tensor) -> float:
     """(1 + 1/n) times the mean over places and channels of the samples' variance (with n - 1); (n, ...), n >= 2."""
-    return (1 + 1 / len(samples)) * float(samples.var(dim=0).mean(dtype=torch.float64))
+    mean = samples.mean(dim=0)
+    # One sample at a time: of large images there is no room for all deviations.
+    deviation = sum(float((sample - mean).square().mean(dtype=torch.float64)) for sample in samples)
+    return (1 + 1 / len(samples)) * deviation / (len(samples) - 1)
 
 
 def rank_counts(samples: Tensor, truth: Tensor) -> Tensor:
@@ -94,9 +96,10 @@ def rank_counts(samples: Tensor, truth: Tensor) -> Tensor:
         (n + 1,) float64, whose sum is the number of places.
     """
     count = len(samples)
-    below = (samples < truth).sum(dim=0)
-    equal = (samples == truth).sum(dim=0)
-    table = torch.bincount((below * (count + 1) + equal).flatten(), minlength=(count + 1) ** 2).double()
+    cells = torch.zeros(truth.shape, dtype=torch.int32, device=truth.device)
+    for sample in samples:
+        cells += (count + 1) * (sample < truth) + (sample == truth)
+    table = torch.bincount(cells.flatten(), minlength=(count + 1) ** 2).double()
     ranks = torch.zeros(count + 1, dtype=torch.float64)
     for first, row in enumerate(table.view(count + 1, count + 1)):
         for ties, places in enumerate(row[: count + 1 - first]):
