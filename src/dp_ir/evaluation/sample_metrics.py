@@ -72,8 +72,8 @@ class MeanPSNR:
     def protocol(self) -> str:
         """How the number came about."""
         return (
-            f"{self.name}: of the mean of {self.samples} samples of each image, drawn as for Spread-error; "
-            f"{self._psnr.protocol}"
+            f"{self.name}: of the mean of {self.samples} samples of each image (seeds as of Restoration(num_samples="
+            f"{self.samples}), the first is the output), read from files; {self._psnr.protocol}"
         )
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
