@@ -8,7 +8,7 @@ from PIL import Image
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.method import Observation
+from dp_ir.evaluation.method import Observation, draws_samples
 from dp_ir.evaluation.methods import KINDS, Interpolation, parse_method, split_method
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.restoration.pipeline import Restoration
@@ -132,6 +132,16 @@ def test_bundle_is_the_restoration_itself():
     assert method.trained == ("fusion",)
     late = parse_method("sr4,tau=201,steps=2", device="cpu", precision="float32")
     assert late.identity != method.identity
+
+
+def test_which_methods_draw_samples(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text("def fixed(y): return y\ndef drawn(y, seed): return y")
+    drawing = ["sr4", "weaker:sr4", "upsampled:sr4", "sdedit:sr4", "noise:sr4", "noise:sr4,std=0.02", f"{script}:drawn"]
+    for text in drawing:
+        assert draws_samples(parse_method(text, device="cpu")), text
+    for text in ("sr4,tau=0", "weaker:sr4,tau=0", "restorer:sr4", "bicubic", f"{script}:fixed"):
+        assert not draws_samples(parse_method(text, device="cpu")), text
 
 
 def test_tau_zero_is_the_restorer_alone():

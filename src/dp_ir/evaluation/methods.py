@@ -118,6 +118,11 @@ class RestorationMethod:
         return ("restorer",) if self.restoration.settings.tau == 0 else ("fusion",)
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws samples: not with tau = 0, where the restorer runs alone."""
+        return self.restoration.settings.tau != 0
+
+    @property
     def _used(self) -> list[Any]:
         return [kind for kind in self.restoration.networks if kind == "restorer" or self.restoration.settings.tau != 0]
 

@@ -291,9 +291,9 @@ def draw(
         perception: metric on the vertical axis, likewise the last.
 
     Returns:
-        The files written; none where fewer than two metrics of images were measured.
+        The files written; none where fewer than two metrics of images that have a direction were measured.
     """
-    single = [metric for metric in results.metrics if not metric.of_sets]
+    single = [metric for metric in results.metrics if not metric.of_sets and metric.higher_is_better is not None]
     if len(single) < 2:
         return []
     first = next((metric for metric in single if metric.name == fidelity), single[0])

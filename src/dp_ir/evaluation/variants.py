@@ -56,6 +56,11 @@ class ChangedRestoration:
         """As for the restoration."""
         return self.method.trained
 
+    @property
+    def draws(self) -> bool:
+        """As for the restoration."""
+        return self.method.draws
+
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; raises DPIRError as `Restoration` does."""
         result = self.run(observation.image, seed)
