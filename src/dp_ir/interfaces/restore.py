@@ -114,6 +114,17 @@ def restore(
             show_default="the bundle's",
         ),
     ] = None,
+    detail: Annotated[
+        float | None,
+        typer.Option(
+            "--detail",
+            min=0.0,
+            max=1.0,
+            help="How much detail is made up: 0 gives the restorer's own safe result, 1 a full sample of what the "
+            "photo may have looked like.",
+            show_default="the bundle's",
+        ),
+    ] = None,
     format: Annotated[
         FormatName | None,
         typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
@@ -198,7 +209,7 @@ def restore(
     place = location_of(output)
     box = None if crop is None else box_of(crop)
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
-    changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min}
+    changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min, "detail": detail}
     settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
     made_by = provenance(
         bundle,
