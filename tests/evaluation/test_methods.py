@@ -144,6 +144,21 @@ def test_which_methods_draw_samples(tmp_path):
         assert not draws_samples(parse_method(text, device="cpu")), text
 
 
+def test_the_dial_of_a_bundle():
+    half, alone, whole = (
+        parse_method(f"sr4,tau=200,steps=2,detail={dial}", device="cpu", precision="float32") for dial in (0.5, 0, 1)
+    )
+    direct = Restoration.from_pretrained("sr4", device="cpu", precision="float32", tau=200, steps=2)
+    assert torch.equal(half(OBSERVATION, seed=5).image, direct(OBSERVATION.image, seed=5, detail=0.5).image)
+    assert len({half.identity, alone.identity, whole.identity}) == 3
+    assert parse_method("sr4,tau=200,steps=2", device="cpu", precision="float32").identity == whole.identity
+    assert set(alone.networks) == {"restorer"}
+    assert alone.trained == ("restorer",)
+    assert alone(OBSERVATION, seed=5).calls == {"restorer": 1}
+    with pytest.raises(DPIRError, match="detail is 2"):
+        parse_method("sr4,detail=2", device="cpu")
+
+
 def test_tau_zero_is_the_restorer_alone():
     method = parse_method("sr4,tau=0", device="cpu", precision="float32")
     assert set(method.networks) == {"restorer"}

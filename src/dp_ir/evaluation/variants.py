@@ -15,6 +15,7 @@ from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import RestorationMethod, bundle_method, identity_text, read_settings
+from dp_ir.restoration.chain import UnseenChainWarning
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
 from dp_ir.restoration.precision import uses_bfloat16
@@ -77,7 +78,9 @@ def upsampled_method(name: str, source: str, settings: dict[str, str], device: s
     scale = scale_of(restoration)
 
     def run(observation: Tensor, seed: int) -> RestorationResult:
-        return restoration(observation, seed=seed, start=enlarged(observation, scale))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnseenChainWarning)  # the start is what is studied
+            return restoration(observation, seed=seed, start=enlarged(observation, scale))
 
     return ChangedRestoration(method, "upsampled start", run)
 

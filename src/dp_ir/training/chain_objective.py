@@ -13,13 +13,12 @@ from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Sampler, working_state
 from dp_ir.diffusion.schedule import NoiseSchedule
-from dp_ir.image.bands import laplacian_bands
 from dp_ir.restoration.seeds import sample_seed
 from dp_ir.training.energy_score import Term, energy_score, spread_weight
 from dp_ir.training.objectives import Metrics
 
-SampleMetrics = Mapping[str, Callable[[Tensor, Tensor], float]]
-"""name -> function of n samples (n, 3, H, W) of one image and its truth (3, H, W)."""
+SampleMetrics = Mapping[str, Callable[[Sequence[Tensor], Sequence[Tensor]], float]]
+"""name -> function of the samples (n, 3, H, W) of several images and their truths (1, 3, H, W)."""
 
 _KEPT_CALLS = 4
 """Calls whose activations are kept for the way back; those of longer chains are computed once more."""
@@ -67,32 +66,32 @@ class ChainObjective:
         return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Every metric, of the restorer and along the dial; there also the score and the energy of fine bands."""
+        """Every metric, of the restorer and along the dial; there also the score, and what is judged of all samples."""
         figures: dict[str, list[float]] = {}
-
-        def note(name: str, value: float) -> None:
-            figures.setdefault(name, []).append(value)
-
+        drawn: dict[str, list[Tensor]] = {}
         for number, crop in enumerate(crops):
             clean, restored = crop["clean"], crop["restored"]
             for name, metric in metrics.items():
-                note(f"{name}_restored", float(metric(restored, clean)))
+                figures.setdefault(f"{name}_restored", []).append(float(metric(restored, clean)))
             for detail in self.dial:
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
-                dial = clean.new_full((1,), detail)
-                drawn = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
+                dial, place = clean.new_full((1,), detail), f"detail{detail:g}"
+                samples = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
                 if self.fixed_weight is not None:  # a fusion that does not see the dial is used on the straight line
-                    drawn = torch.lerp(restored, drawn, detail)
-                suffix = f"_detail{detail:g}"
-                note(f"score{suffix}", float(self._score(drawn[:, None], clean, dial)))
+                    samples = torch.lerp(restored, samples, detail)
+                drawn.setdefault(place, []).append(samples)
+                figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, dial)))
                 for name, metric in metrics.items():
-                    note(f"{name}{suffix}", float(metric(drawn[:1], clean)))
-                for name, judged in self.sample_metrics.items():
-                    note(f"{name}{suffix}", judged(drawn, clean[0]))
-                for band, (ours, truth) in enumerate(zip(_bands(drawn[:1]), _bands(clean), strict=True), 1):
-                    ratio = ours.square().mean() / truth.square().mean().clamp_min(1e-12)
-                    note(f"band{band}{suffix}", float(ratio.clamp_min(1e-12).log2()))
-        return {name: sum(values) / len(values) for name, values in figures.items()}
+                    figures.setdefault(f"{name}_{place}", []).append(float(metric(samples[:1], clean)))
+        truths = [crop["clean"] for crop in crops]
+        return {
+            **{name: sum(values) / len(values) for name, values in figures.items()},
+            **{
+                f"{name}_{place}": judge(samples, truths)
+                for place, samples in drawn.items()
+                for name, judge in self.sample_metrics.items()
+            },
+        }
 
     def _score(self, samples: Tensor, clean: Tensor, detail: Tensor) -> Tensor:
         """Mean energy score of samples (m, B, 3, H, W); features are computed in float32."""
@@ -117,7 +116,3 @@ class ChainObjective:
 
         long = len(self.sigmas) - 1 > _KEPT_CALLS and torch.is_grad_enabled()
         return self.sampler(again if long else estimate, noisy, self.sigmas, generators=own, eta=self.eta)
-
-
-def _bands(image: Tensor) -> list[Tensor]:
-    return laplacian_bands(image, 2)[:2]
