@@ -40,7 +40,7 @@ def judges(lpips: Path | None) -> Judges:
     network = None if lpips is None else load_lpips(lpips)
     if network is not None:
         metrics |= {"lpips": LPIPS(network), "lpips_half": LPIPS(network, "half")}
-    of_samples = {
+    of_samples: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor]], float]] = {
         **{f"band{band}": _mean_of(BandEnergy(band), 1) for band in range(1, BANDS + 1)},
         "psnr_mean": _mean_of(MeanPSNR(), None),
         **{f"spread_error_{part.replace(' ', '')}": SpreadError(part) for part in PARTS},
