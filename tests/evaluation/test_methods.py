@@ -11,6 +11,7 @@ from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.method import Observation, draws_samples
 from dp_ir.evaluation.methods import KINDS, Interpolation, parse_method, split_method
 from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.pipeline import Restoration
 
 OBSERVATION = Observation("Set1", "a", torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
@@ -137,6 +138,10 @@ def test_bundle_is_the_restoration_itself():
 def test_which_methods_draw_samples(tmp_path):
     script = tmp_path / "mine.py"
     script.write_text("def fixed(y): return y\ndef drawn(y, seed): return y")
+    for noise in (0.0, 0.1):
+        network = UNetBridge(start="observation", channels=(8, 16), blocks=(1, 1), encoding=8, noise=noise)
+        save_network(tmp_path / f"{noise}.safetensors", network, kind="bridge")
+        assert draws_samples(parse_method(f"bridge:{tmp_path}/{noise}.safetensors", device="cpu")) is (noise > 0)
     drawing = ["sr4", "weaker:sr4", "upsampled:sr4", "sdedit:sr4", "noise:sr4", "noise:sr4,std=0.02", f"{script}:drawn"]
     for text in drawing:
         assert draws_samples(parse_method(text, device="cpu")), text
