@@ -40,8 +40,8 @@ VARIANTS: dict[str, dict[str, Sequence[str]]] = {
     },
     "lambda": {
         "the dial": (),
-        "lambda 0.5, straight line": ("network.config.detail=false", "score.spread_weight=0.5"),
-        "lambda 1, straight line": ("network.config.detail=false", "score.spread_weight=1"),
+        "lambda 0.5, straight line": ("network.config.detail=null", "score.spread_weight=0.5"),
+        "lambda 1, straight line": ("network.config.detail=null", "score.spread_weight=1"),
     },
     "features": {
         "bands, LPIPS, LPIPS 1/2": (),

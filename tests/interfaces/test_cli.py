@@ -133,7 +133,7 @@ def test_info_says_what_a_fusion_was_trained_for(dp_ir, bundle, tmp_path):
 
 
 def test_info_says_of_fusions_alone_whether_they_see_the_dial(dp_ir, bundle, tmp_path):
-    network = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=True)
+    network = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4)
     package.save_network(tmp_path / "fusion.safetensors", network, kind="fusion")
     assert (
         "dial between restorer and sample: seen" in dp_ir("info", tmp_path / "fusion.safetensors").stdout.splitlines()

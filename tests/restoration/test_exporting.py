@@ -117,7 +117,7 @@ def check_folder(name: Path, folder: Path, read: Callable[[Path], Model]) -> Non
 
 @pytest.mark.parametrize("format", list(READERS))
 def test_a_fusion_with_a_dial_has_one_more_input(format: Any, tmp_path: Path) -> None:
-    fusion = randomised(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=True))
+    fusion = randomised(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4))
     record = describe(fusion, kind="fusion")
     bundle = Bundle(BundleSettings(**{**_settings(), "detail": 0.5}), {"fusion": fusion}, {"fusion": record})
     write_bundle(tmp_path / "bundle", bundle)
