@@ -74,7 +74,7 @@ class FastFusion(nn.Module):
     ) -> Tensor:
         """Fuse the estimates; shapes and units as in `Fusion3CA.forward`, any H, W >= 1.
 
-        `detail` (B,) is where a network that sees the dial is on it, up to a posterior sample (1, which None stands for).
+        `detail` (B,) is where on the dial a network that sees it is: up to 1, a sample, which is what None stands for.
         """
         height, width = restored.shape[-2:]
         level = sigma.to(restored.dtype)[:, None, None, None]
