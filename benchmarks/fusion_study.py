@@ -40,8 +40,8 @@ VARIANTS: dict[str, dict[str, Sequence[str]]] = {
     },
     "lambda": {
         "the dial": (),
-        "lambda 0.5, straight line": ("network.config.detail=false", "score.spread_weight=0.5"),
-        "lambda 1, straight line": ("network.config.detail=false", "score.spread_weight=1"),
+        "lambda 0.5, straight line": ("network.config.detail=null", "score.spread_weight=0.5"),
+        "lambda 1, straight line": ("network.config.detail=null", "score.spread_weight=1"),
     },
     "features": {
         "bands, LPIPS, LPIPS 1/2": (),
@@ -103,9 +103,10 @@ def trained(name: str, changes: Sequence[str], options: argparse.Namespace, run:
         steps = steps_in(options.minutes, run, recipe, folder / "timed")
         plan.write_text(json.dumps({"minutes": options.minutes, "changes": list(changes), "steps": steps}), "utf-8")
     steps = json.loads(plan.read_text("utf-8"))["steps"]
-    return load_network(run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder))[
-        1
-    ]
+    file = folder / "fusion.safetensors"
+    if not file.is_file() or load_network(file)[1].card["training"]["steps"] != steps:
+        run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder)
+    return load_network(file)[1]
 
 
 def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:

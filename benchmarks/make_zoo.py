@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from dp_ir.checkpoints.network_file import Kind
 from dp_ir.restoration.pipeline import Restoration
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "dp_ir" / "zoo"
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--task", default="sr4")
     parser.add_argument("--name", help="of the bundle; the task's by default")
     parser.add_argument("--without", action="append", default=[], choices=["restorer"], help="what is left out")
+    parser.add_argument("--restorer-from", metavar="BUNDLE", help="use the restorer's file in that bundle's folder")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="folder of the bundles")
     parser.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="how the networks are run")
     parser.add_argument("--bars", type=Path, help="JSON file of benchmarks/bars.py")
@@ -42,7 +44,9 @@ def main() -> None:
     said = {"task": options.task, "licence": "Apache-2.0", "quality": quality}
     restoration = Restoration.from_parts(**networks, device="cpu", **{**said, **changes})
     folder = options.zoo / (options.name or options.task)
-    shared = {"denoiser": "../denoiser/denoiser.safetensors"}
+    shared: dict[Kind, str] = {"denoiser": "../denoiser/denoiser.safetensors"}
+    if options.restorer_from:
+        shared["restorer"] = f"../{options.restorer_from}/restorer.safetensors"
     restoration.save_pretrained(folder, shared=shared, without=options.without)
     print(folder)
 

@@ -76,6 +76,15 @@ def test_the_start_that_is_studied_is_not_warned_of(bundle, tmp_path):
         image(f"{text},steps=2")
 
 
+def test_the_straight_line_is_the_dial_of_a_fusion_that_sees_none(bundle):
+    for share in (0, 0.3, 1):
+        line, dial = image(f"line:{bundle},share={share}").image, image(f"{bundle},detail={share}").image
+        inside = (dial > 0.05) & (dial < 0.95)  # ends that were clipped lie on another line
+        torch.testing.assert_close(line[inside], dial[inside], atol=1e-2, rtol=0)
+    with pytest.raises(DataError, match="share=2"):
+        image(f"line:{bundle},share=2")
+
+
 def test_strength_1_is_the_bundle_and_strength_0_the_plain_method(bundle):
     whole = image(f"weaker:{bundle},restorer_strength=1,denoiser_strength=1")
     torch.testing.assert_close(whole.image, image(f"{bundle}").image)

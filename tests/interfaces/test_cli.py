@@ -133,11 +133,10 @@ def test_info_says_what_a_fusion_was_trained_for(dp_ir, bundle, tmp_path):
 
 
 def test_info_says_of_fusions_alone_whether_they_see_the_dial(dp_ir, bundle, tmp_path):
-    network = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=True)
+    network = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4)
     package.save_network(tmp_path / "fusion.safetensors", network, kind="fusion")
-    assert (
-        "dial between restorer and sample: seen" in dp_ir("info", tmp_path / "fusion.safetensors").stdout.splitlines()
-    )
+    own = dp_ir("info", tmp_path / "fusion.safetensors").stdout.splitlines()
+    assert "dial between restorer and sample: seen from 0.4 on" in own
     lines = [line for line in dp_ir("info", bundle).stdout.splitlines() if "dial" in line]
     assert lines == ["    dial between restorer and sample: not seen, so --detail mixes results with the restorer's"]
 
@@ -148,7 +147,7 @@ def test_info_says_of_fusions_alone_whether_they_see_the_dial(dp_ir, bundle, tmp
 def test_train_hands_on_what_it_was_asked_and_says_where_the_weights_are(dp_ir, tmp_path, monkeypatch):
     asked = {}
 
-    def train(kind, recipe, overrides, out, *, metrics, watch):
+    def train(kind, recipe, overrides, out, *, metrics, sample_metrics, perceptual, watch):
         asked.update(kind=kind, recipe=recipe, overrides=overrides, out=out, metrics=sorted(metrics))
         return out / "fusion.safetensors"
 

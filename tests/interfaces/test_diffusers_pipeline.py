@@ -101,7 +101,7 @@ def test_the_dial_is_handed_on(pipe, restoration, folder):
 
 
 def test_a_fusion_with_a_dial_is_one_in_diffusers_too(restoration, tmp_path):
-    fusion = random_weights(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=True))
+    fusion = random_weights(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4))
     made = Restoration.from_parts(
         **{**_networks(restoration), "fusion": fusion},
         settings=restoration.settings,

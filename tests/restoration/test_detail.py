@@ -38,7 +38,7 @@ def restoration(*, dialled, steps=2, restorer=None, **settings):
         restorer=restorer or Convolutions(1, 1),
         denoiser=Convolutions(1, 2),
         fusion=fusion,
-        infos={"fusion": NetworkInfo(scale=1, receptive_field=3, detail=dialled)},
+        infos={"fusion": NetworkInfo(scale=1, receptive_field=3, detail=0.4 if dialled else None)},
         device="cpu",
         precision="float32",
         steps=steps,
@@ -133,10 +133,20 @@ def test_the_memory_of_a_fusion_with_a_dial_is_measured(monkeypatch):
     assert [len(value) for value in restore.networks["fusion"].seen] == [1, 1]  # the probe, and the call
 
 
+@pytest.mark.parametrize(("dial", "given", "share"), [(0.5, 0.5, 1.0), (0.4, 0.4, 1.0), (0.1, 0.4, 0.25)])
+def test_below_what_a_fusion_sees_of_the_dial_lies_a_straight_line(dial, given, share):
+    restore = restoration(dialled=True, steps=1)
+    last = []
+    image = restore(IMAGE, detail=dial, callback=last.append).image
+    assert [float(value) for value in restore.networks["fusion"].seen] == [pytest.approx(given)]
+    restored = restore.networks["restorer"](IMAGE)
+    assert torch.allclose(image, torch.lerp(restored, last[0].estimate, share).clamp(0, 1), atol=1e-6)
+
+
 def test_the_fast_fusion_says_that_it_sees_the_dial():
     torch.manual_seed(0)
     parts = {"restorer": Convolutions(1, 1), "denoiser": Convolutions(1, 2)}
-    for detail in (False, True):
+    for detail in (None, 0.3):
         fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=detail)
         for parameter in fusion.parameters():
             torch.nn.init.normal_(parameter, std=0.1)

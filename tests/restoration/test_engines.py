@@ -51,7 +51,7 @@ def test_a_restoration_is_the_same_with_every_engine(engine: Any) -> None:
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_the_dial_reaches_a_fusion_in_every_engine(engine: Any) -> None:
     torch.manual_seed(1)
-    fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=True)
+    fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4)
     for parameter in fusion.parameters():
         parameter.data += 0.3 * parameter[0].numel() ** -0.5 * torch.randn(parameter.shape)
     networks = {"restorer": nn.Conv2d(3, 3, 1), "denoiser": tiny_networks()["denoiser"], "fusion": fusion}

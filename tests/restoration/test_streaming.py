@@ -85,7 +85,7 @@ def test_the_dial_gives_the_same_file(tmp_path, sampler, dialled, detail):
     if dialled:
         restoration = Restoration.from_parts(
             **{**restoration.networks, "fusion": Dialled(3, 3)},
-            infos={"fusion": replace(restoration.infos["fusion"], detail=True)},
+            infos={"fusion": replace(restoration.infos["fusion"], detail=0.4)},
             device="cpu",
             precision="float32",
             steps=4,

@@ -261,6 +261,7 @@ KINDS: dict[str, KindFunction] = {
     "bridge": lazily("dp_ir.evaluation.bridge_method", "bridge_method"),
     "upsampled": lazily("dp_ir.evaluation.variants", "upsampled_method"),
     "weaker": lazily("dp_ir.evaluation.variants", "weaker_method"),
+    "line": lazily("dp_ir.evaluation.variants", "line_method"),
     "sdedit": lazily("dp_ir.evaluation.baselines", "sdedit_method"),
     "ccdf": lazily("dp_ir.evaluation.baselines", "ccdf_method"),
     "diffpir": lazily("dp_ir.evaluation.baselines", "diffpir_method"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -105,6 +106,24 @@ def weaker_method(name: str, source: str, settings: dict[str, str], device: str)
         **parts, settings=restoration.settings, device=restoration.device, precision=method.precision
     )
     return ChangedRestoration(method, str(strengths), lambda observation, seed: weaker(observation, seed=seed))
+
+
+def line_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
+    """Kind `line`: the point `share` of the way from the restorer's estimate to a bundle's sample at detail 1.
+
+    The straight line is the dial of a fusion that does not see one (`Chain.dialled`), and what the dial of one that
+    does is compared with.
+    """
+    own = {key: text for key, text in settings.items() if key == "share"}
+    share = read_settings("line", {"share": "1", **own}, {"share": _share})["share"]
+    others = {key: text for key, text in settings.items() if key != "share"}
+    method = _restoration(name, source, {**others, "detail": "1"}, device)
+
+    def run(observation: Tensor, seed: int) -> RestorationResult:
+        result = method.restoration(observation, seed=seed)
+        return replace(result, image=torch.lerp(result.restored, result.image, share))
+
+    return ChangedRestoration(method, f"line {share:g}", run)
 
 
 def local_wiener(noisy: Tensor, sigma: Tensor) -> Tensor:

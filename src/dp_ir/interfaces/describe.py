@@ -151,7 +151,9 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         "discouraged": "discouraged: what is far away in the image changes the result",
     }.__getitem__,
     "receptive_field": lambda radius: f"{radius} pixels" if radius is not None else "not known",
-    "detail": lambda seen: "seen" if seen else "not seen, so --detail mixes results with the restorer's",
+    "detail": lambda least: (
+        "not seen, so --detail mixes results with the restorer's" if least is None else f"seen from {least:g} on"
+    ),
 }
 """How the fields of `NetworkInfo` are put."""
 

@@ -40,7 +40,7 @@ class Chain(NamedTuple):
     detail: float = 1.0
     """What a fusion that sees the dial is given."""
     share: float = 1.0
-    """Of the way from the restorer's estimate to the sample; 1 where the fusion sees the dial itself."""
+    """Of the way from the restorer's estimate to the sample; 1 where the fusion sees this place of the dial itself."""
 
     @property
     def jump_eta(self) -> float:

@@ -39,7 +39,11 @@ def inputs_of(kind: Kind, info: NetworkInfo) -> list[str]:
     """Names of the inputs of a model: images, then "sigma" (or "variance") and "detail" where the network sees them."""
     sees = kind == "fusion" or (kind == "denoiser" and info.sigma_input in {"sigma", "variance"})
     level = "variance" if info.sigma_input == "variance" and kind == "denoiser" else "sigma"
-    return [*_IMAGES[kind], *([level] if sees else []), *(["detail"] if kind == "fusion" and info.detail else [])]
+    return [
+        *_IMAGES[kind],
+        *([level] if sees else []),
+        *(["detail"] if kind == "fusion" and info.detail is not None else []),
+    ]
 
 
 def model_info(info: NetworkInfo) -> NetworkInfo:

@@ -402,7 +402,9 @@ class Restoration:
         )
         for kind in ("denoiser", "fusion"):
             check_sigma_range(kind, self.infos[kind].sigma_range, self.schedule, tau, sigmas)
-        return Chain(tau, sigmas, steps_of, eta, detail, 1.0 if self.infos["fusion"].detail else detail)
+        seen = self.infos["fusion"].detail
+        least = 1.0 if seen is None else seen
+        return Chain(tau, sigmas, steps_of, eta, max(detail, least), min(detail / least, 1.0))
 
     def warn_of_unseen_chain(self, chain: Chain, *, other_start: bool = False, stacklevel: int) -> None:
         """Say, once, that the fusion runs in another chain than it was trained through, see `UnseenChainWarning`.

@@ -39,8 +39,9 @@ class ChainObjective:
         eta: share of fresh noise per step.
         terms: features of the score.
         exponent: of the score.
-        fixed_weight: spread weight of a fusion that does not see the dial; None for one that does, which learns the
-            weight of `spread_weight(detail)` for every value of the dial.
+        least: what the fusion sees of the dial begins here, and it learns `spread_weight(detail)` for every value from
+            there to 1; None for one that does not see the dial.
+        fixed_weight: spread weight of a fusion that does not see the dial.
         sample_metrics: judge the samples of an image together.
         dial: values that validation looks at.
     """
@@ -53,13 +54,14 @@ class ChainObjective:
     eta: float
     terms: Sequence[Term]
     exponent: float = 1.0
-    fixed_weight: float | None = None
+    least: float | None = None
+    fixed_weight: float = 1.0
     sample_metrics: SampleMetrics = field(default_factory=dict)
     dial: tuple[float, ...] = (0.4, 1.0)
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Mean energy score of the batch; `seeds` (B, m) name its samples, `detail` (B,) their place on the dial."""
-        seeds, detail = batch["seeds"], batch["detail"]
+        """Mean energy score of the batch; `seeds` (B, m) name its samples, `place` (B,) where on the dial they are."""
+        seeds, detail = batch["seeds"], self._dial(batch["place"])
         draws = seeds.shape[1]
         restored = batch["restored"].repeat(draws, 1, 1, 1)
         samples = self._samples(model, restored, seeds.T.flatten().tolist(), detail.repeat(draws))
@@ -77,7 +79,7 @@ class ChainObjective:
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
                 dial, place = clean.new_full((1,), detail), f"detail{detail:g}"
                 samples = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
-                if self.fixed_weight is not None:  # a fusion that does not see the dial is used on the straight line
+                if self.least is None:  # a fusion that does not see the dial is used on the straight line
                     samples = torch.lerp(restored, samples, detail)
                 drawn.setdefault(place, []).append(samples)
                 figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, dial)))
@@ -93,9 +95,14 @@ class ChainObjective:
             },
         }
 
+    def _dial(self, place: Tensor) -> Tensor:
+        """From places in [0, 1) to the dial: a quarter of them at either end of what is seen, the others between."""
+        least = 1.0 if self.least is None else self.least
+        return (least + (1 - least) * (2 * place - 0.5)).clamp(least, 1)
+
     def _score(self, samples: Tensor, clean: Tensor, detail: Tensor) -> Tensor:
         """Mean energy score of samples (m, B, 3, H, W); features are computed in float32."""
-        weight = self.fixed_weight if self.fixed_weight is not None else spread_weight(detail, self.exponent)
+        weight = self.fixed_weight if self.least is None else spread_weight(detail, self.exponent)
         with torch.autocast(samples.device.type, enabled=False):
             return energy_score(working_state(samples), clean, self.terms, weight, self.exponent).mean()
 
@@ -108,7 +115,7 @@ class ChainObjective:
         def estimate(noisy: Tensor, sigma: Tensor) -> Tensor:
             with torch.set_grad_enabled(noisy.requires_grad):
                 denoised = self.denoiser(noisy, sigma).float()
-            dial = (detail,) if self.fixed_weight is None else ()
+            dial = () if self.least is None else (detail,)
             return model(restored, denoised, noisy, sigma, *dial)
 
         def again(noisy: Tensor, sigma: Tensor) -> Tensor:

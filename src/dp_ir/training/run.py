@@ -116,7 +116,8 @@ def _network(settings: Recipe) -> nn.Module:
     if settings.network.init is not None:
         start, record = load_network(settings.network.init)
         own: dict[str, Any] = dict(cast(Any, network.config))
-        began = {**cast(Any, start.config), **({"detail": True} if own.get("detail") else {})}
+        dial = {"detail": own["detail"]} if "detail" in own else {}
+        began = {**cast(Any, start.config), **dial}
         if began != own:
             raise RecipeError(
                 f"{settings.network.init} holds a {record.architecture} with {start.config}, the recipe asks for "
@@ -230,7 +231,8 @@ class _Images:
             chain.eta,
             _terms(score, self._perceptual),
             score.exponent,
-            None if getattr(network, "detail", False) else score.spread_weight,
+            getattr(network, "detail", None),
+            score.spread_weight,
             self._sample_metrics,
         )
 
