@@ -1,9 +1,12 @@
-"""Measure the bars of the 4x bundle: its restorer, its denoiser, and DP-IR against restorer and noise control.
+"""One table of bars for all that ships: DP-IR against its restorer, the noise control, other restorers, and time.
 
-    python benchmarks/bars.py --data DATA --weights WEIGHTS [--bundle sr4] [--write docs/bars.md]
+    python benchmarks/bars.py --data DATA --weights WEIGHTS [--only SECTION ...] [--write docs/bars.md]
 
-DATA holds Set5 and Set14 (each HR and LR_x4), CBSD68 and Kodak24; WEIGHTS is the SqueezeNet 1.1 file of LPIPS or a
-folder that holds it (left out: torchvision downloads it). Everything runs on the CPU, through the shipped pipeline.
+DATA holds test/ (Set5 and Set14, each HR and LR_x4, CBSD68, Kodak24) and deblur/ (reds320, gopro, gopro_frames,
+gopro_patches). Blurred images and bursts are also made of Kodak24, which nothing was trained on, always the same ones.
+WEIGHTS is a folder with the SqueezeNet 1.1 file of LPIPS (left out: torchvision downloads it) and, for the section
+swap, craft_x4.pth and rlfn_x4.pth of those projects. What needs data or weights that are not there is left out, which
+is said. The command can be interrupted; with the same --out it goes on where it was. Everything runs on the CPU.
 """
 
 from __future__ import annotations
@@ -11,307 +14,244 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import track
-from torch import Tensor
 
-from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
-from dp_ir.checkpoints.contract import info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
-from dp_ir.degradation import imresize
-from dp_ir.diffusion.noise import generators, randn
-from dp_ir.evaluation import (
-    LPIPS,
-    PSNR,
-    SSIM,
-    Bar,
-    Report,
-    Scores,
-    SlicedWasserstein,
-    Table,
-    load_lpips,
-    noise_control,
-    open_dataset,
-    score,
-)
-from dp_ir.evaluation.dataset import PairedImages
-from dp_ir.evaluation.report import scores_table
-from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import uses_bfloat16
-from dp_ir.tasks import get_task
+from bar_measures import MEASURES, LeftOutError, metrics_of
+from bar_plans import ALONE, CALLS, DEGRADED, NOISE, NOISE_HALF, SECTIONS, Plan
+from dp_ir.checkpoints.bundle import shipped_bundles
+from dp_ir.errors import DataError, MissingExtraError
+from dp_ir.evaluation import Bar, Record, Report, Results, Table, open_dataset
+from dp_ir.evaluation.cost import FLOPS_PROTOCOL
+from dp_ir.evaluation.evaluate import evaluate
+from dp_ir.image import read_image, write_image
+from dp_ir.interfaces.progress import bar_of
+from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.tasks import Task, get_task
+from dp_ir.tasks.synthesis import synthesise
 from reporting import command_line, conclude
 
-TASK = get_task("sr4")
-PSNR_Y = PSNR(channels="y", border=TASK.scale, rounding=True)
-PSNR_RGB = PSNR(border=TASK.scale, rounding=True)
-SSIM_Y = SSIM(channels="y", border=TASK.scale, rounding=True)
-GREY_NOTE = (
-    "Greyscale files (one in Set14) are compared as RGB with three equal channels; taken as Y themselves they score "
-    "1.32 dB less, which is how the often quoted 26.00 dB of bicubic on Set14 come about"
+BUNDLES = ("sr4", "deblur", "burst", "sr4-estimate")
+# Columns of ratios: head, metric, and the method that divides.
+RATIOS = (
+    ("LPIPS / restorer", "LPIPS", ALONE),
+    ("1/2", "LPIPS 1/2", ALONE),
+    ("LPIPS / noise", "LPIPS", NOISE),
+    ("1/2", "LPIPS 1/2", NOISE_HALF),
 )
 
-RESTORER_BARS = {"Set5": 31.6, "Set14": 28.2}
-DENOISER_BARS = {15: 33.9, 25: 31.2, 50: 28.0}
-PERCEPTUAL_SETS = ("Set14", "Kodak24")
-CALLS = 8
-SECTIONS = ("restorer", "denoiser", "dp-ir", "time")
+
+class Comparison:
+    """What one plan measured.
+
+    Args:
+        plan: what was asked for.
+        results: what came of it.
+    """
+
+    def __init__(self, plan: Plan, results: Results) -> None:
+        self.plan, self.results = plan, results
+
+    def value(self, dataset: str, method: str, metric: str) -> float | None:
+        """Of a data set: the mean over its images, of calls the most; None where an image has none."""
+        records = self._records(dataset, method)
+        if any(record.error is not None for record in records):
+            return None
+        if metric.startswith(CALLS):
+            role = metric.removeprefix(CALLS)
+            return max(record.calls.get(role, 0) for record in records)
+        of_set = [record.values for record in self.results.sets if (record.dataset, record.method) == (dataset, method)]
+        if of_set and metric in of_set[0]:
+            return of_set[0][metric]
+        values = [record.values.get(metric) for record in records]
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if known and len(known) == len(values) else None
+
+    def seconds(self, dataset: str, method: str) -> float | None:
+        """Mean of one image; None where nothing was run for it."""
+        taken = [record.seconds for record in self._records(dataset, method)]
+        known = [second for second in taken if second is not None]
+        return statistics.fmean(known) if len(known) == len(taken) else None
+
+    def _records(self, dataset: str, method: str) -> list[Record]:
+        return [record for record in self.results.records if (record.dataset, record.method) == (dataset, method)]
+
+    def bars(self) -> list[Bar]:
+        """What must be reached, on every data set that there is."""
+        bars = []
+        for rule in self.plan.rules:
+            for dataset in self.results.datasets:
+                if not rule.sets or dataset in rule.sets:
+                    on = ", ".join(filter(None, (self.plan.task, dataset, self.plan.partner)))
+                    measured = rule.measured(partial(self.value, dataset))
+                    bars.append(Bar(rule.what, on, rule.relation, rule.limit, measured, rule.unit, rule.digits))
+        return bars
+
+    def table(self) -> Table:
+        """One row per data set and method."""
+        names = [method.name for method in self.results.methods]
+        measured = {metric.name for metric in self.results.metrics}
+        ratios = [ratio for ratio in RATIOS if ratio[1] in measured and ratio[2] in names]
+        rows = [
+            [dataset, name, *self._cells(dataset, name, [ratio[1:] for ratio in ratios])]
+            for dataset in self.results.datasets
+            for name in names
+        ]
+        heads = [metric.name for metric in self.results.metrics] + [ratio[0] for ratio in ratios]
+        return Table(self.plan.title, ["data", "method", "calls", *heads, "s / image"], rows)
+
+    def _cells(self, dataset: str, method: str, ratios: Sequence[tuple[str, str]]) -> list[str | None]:
+        value = partial(self.value, dataset)
+        roles = dict.fromkeys(role for record in self._records(dataset, method) for role in record.calls)
+        calls = " + ".join(f"{value(method, CALLS + role)} {role}" for role in roles)
+        shown = [_shown(value(method, metric.name), metric.digits) for metric in self.results.metrics]
+        for metric, other in ratios:
+            own, divisor = value(method, metric), value(other, metric)
+            shown.append(_shown(None if own is None or divisor is None else own / divisor, 3))
+        return [calls or None, *shown, _shown(self.seconds(dataset, method), 2)]
 
 
-@dataclass
-class Restored:
-    """What a pipeline made of a data set."""
-
-    images: list[Tensor]
-    calls: dict[str, int]
-    seconds: float
+def _shown(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
 
 
-class Measurement:
-    """One run of this command: the pipeline, the report, and what is computed once and used twice."""
+# ---- data and methods ------------------------------------------------------------------------------------------------
 
-    def __init__(self, options: argparse.Namespace, console: Console, command: str) -> None:
-        self.options = options
-        self.console = console
-        self.pipeline = Restoration.from_pretrained(options.bundle, device="cpu")
-        self.settings = {
-            name: value
-            for name, value in (("tau", options.tau), ("sampler", options.sampler), ("eta", options.eta))
-            if value is not None
+
+def compare(report: Report, options: argparse.Namespace, bundles: Mapping[str, str], *, plan: Plan) -> None:
+    """Run the methods of a plan; raises LeftOutError where what it needs is not there."""
+    task = get_task(plan.task)
+    if plan.needs and not (options.weights and (options.weights / plan.needs).is_file()):
+        raise LeftOutError(f"There is no file '{plan.needs}' in the folder of --weights.")
+    metrics, set_metrics = metrics_of(plan.metrics, task, options)
+    found = folders(task, plan, options, report)
+    texts = {}
+    for name, text in plan.methods.items():
+        try:
+            texts[name] = text.format_map({**bundles, "weights": options.weights})
+        except KeyError as error:
+            report.state(f"{plan.title}: '{name}' is left out: there is no bundle {error}.")
+    with bar_of("{task.description}", "{task.completed}/{task.total}") as progress:
+        bar = progress.add_task(plan.title, total=None)
+        results = evaluate(
+            [f"{name}={text}" for name, text in texts.items()],
+            [open_dataset(folder, scale=task.scale, degrade=task.degrade) for folder in found],
+            out=options.out / plan.out,
+            metrics=metrics,
+            set_metrics=set_metrics,
+            limit=options.limit,
+            processes=options.processes,
+            device="cpu",
+            watch=lambda step: progress.update(
+                bar, completed=step.done, total=step.total or None, description=f"{plan.title}, {step.doing}"[-60:]
+            ),
+        )
+    comparison = Comparison(plan, results)
+    report.bars += comparison.bars()
+    report.tables.append(comparison.table())
+    report.state(*(f"{plan.task}: {metric.protocol}" for metric in results.metrics))
+    report.state(*(f"{plan.title}: {note}" for note in results.notes if note != FLOPS_PROTOCOL))  # none are shown
+    report.state(
+        *(f"{plan.title}: {r.method} on {r.image} of {r.dataset}: {r.error}" for r in results.records if r.error)
+    )
+    report.data[plan.title] = {
+        "records": [vars(record) for record in results.records],
+        "sets": [
+            {**vars(record), "ranks": {part: vars(own) for part, own in record.ranks.items()}}
+            for record in results.sets
+        ],
+    }
+
+
+def folders(task: Task, plan: Plan, options: argparse.Namespace, report: Report) -> list[Path]:
+    """The data sets of a plan that there are, those made here first; raises LeftOutError where there are none."""
+    found, missing = [], []
+    for name in plan.sets:
+        source = options.data / name.removeprefix(DEGRADED)
+        made = options.out / "data" / task.name / source.name
+        if not source.is_dir():
+            missing.append(source.name)
+        elif name.startswith(DEGRADED):
+            for pair in synthesise(task, source, made, limit=options.limit):
+                if pair.error is not None:
+                    raise DataError(pair.error)
+            found.append(made)
+        else:
+            found.append(_apart(source, made) if any(source.glob("*_blur.*")) else source)
+    if not found:
+        raise LeftOutError(f"None of its data sets ({', '.join(missing)}) is in '{options.data}'.")
+    if missing:
+        report.state(f"{plan.title}: without {', '.join(missing)}, which '{options.data}' does not hold.")
+    return found
+
+
+def _apart(folder: Path, out: Path) -> Path:
+    """A copy of NAME_blur and NAME_sharp in one folder as two folders."""
+    for role in ("blur", "sharp"):
+        (out / role).mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.glob(f"*_{role}.*")):
+            write_image(out / role / f"{path.stem.removesuffix(f'_{role}')}.png", read_image(path))
+    return out
+
+
+# ---- the report ------------------------------------------------------------------------------------------------------
+
+
+def measure(options: argparse.Namespace) -> Report:
+    """All sections that were asked for."""
+    report = Report("Bars", command_line("bars"))
+    bundles = known_bundles(options.bundle)
+    for section in options.only or SECTIONS:
+        parts: dict[str, Callable[[Report, argparse.Namespace, Mapping[str, str]], None]] = {
+            plan.title: partial(compare, plan=plan) for plan in SECTIONS[section]
         }
-        used = {**vars(self.pipeline.settings), **self.settings}
-        self.report = Report(
-            title=f"Bars of the bundle '{options.bundle}'",
-            command=command,
-            intro=[
-                f"Sampling starts at tau = {used['tau']:g}, that is at sigma = "
-                f"{float(self.pipeline.schedule.sigma(used['tau'])):.3f}, with the sampler {used['sampler']}, "
-                f"spacing {used['spacing']}; seed {options.seed} + image index. All on the CPU."
-            ],
-        )
-        if options.limit:
-            self.report.intro = [*self.report.intro, f"Only the first {options.limit} images of each set were used."]
-        self._restored: dict[str, Restored] = {}
-        self._pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+        for title, part in {**parts, **MEASURES.get(section, {})}.items():
+            try:
+                part(report, options, bundles)
+            except (LeftOutError, MissingExtraError) as error:
+                report.state(f"{title} is left out: {error}")
+    if not report.bars:
+        raise DataError(f"Nothing could be measured. {' '.join(report.protocols)}")
+    report.intro = [
+        "What ships, on images that none of its networks was trained on. Kodak24 of deblur and burst is synthetic: "
+        "`dp-ir degrade TASK` makes it of the photographs; the other sets are real or published. LPIPS is told against "
+        "the restorer and against the restorer plus the white noise that is best for it, at full and at half scale. "
+        "Without another word DP-IR is the bundle as it ships; what is left out for want of data or weights is named "
+        "under Protocols.",
+        *([f"Only the first {options.limit} images of each set were used."] if options.limit else []),
+    ]
+    return report
 
-    # ---- data --------------------------------------------------------------------------------------------------------
 
-    def pairs(self, dataset: str) -> tuple[list[Tensor], list[Tensor]]:
-        """Observations and targets of a super-resolution set."""
-        if dataset not in self._pairs:
-            opened = open_dataset(self.options.data / dataset, scale=TASK.scale, degrade=TASK.degrade)
-            loaded = [opened[index] for index in self.chosen(opened)]
-            self._pairs[dataset] = [pair.observation for pair in loaded], [pair.target for pair in loaded]
-        return self._pairs[dataset]
-
-    def chosen(self, images: PairedImages) -> range:
-        """The numbers of the images that are used."""
-        return range(min(len(images), self.options.limit or len(images)))
-
-    def restored(self, dataset: str) -> Restored:
-        """The restorer's own outputs."""
-        if dataset not in self._restored:
-            self._restored[dataset] = self.restore(dataset, "restorer", tau=0)
-        return self._restored[dataset]
-
-    def restore(self, dataset: str, label: str, **settings: Any) -> Restored:
-        """Run the pipeline on every image; `label` is for the progress bar."""
-        observations, _ = self.pairs(dataset)
-        images, calls = [], {}
-        start = time.perf_counter()
-        for index, observation in enumerate(self.track(observations, f"{dataset}, {label}")):
-            result = self.pipeline(observation, seed=self.options.seed + index, **settings)
-            images.append(result.image)
-            calls = {name: max(count, calls.get(name, 0)) for name, count in result.nfe.items()}
-        return Restored(images, calls, (time.perf_counter() - start) / len(images))
-
-    def track(self, items: Sequence[Any], label: str) -> Iterable[Any]:
-        """The items, with a progress bar."""
-        return track(items, label, console=self.console, transient=True)
-
-    def keep(self, scores: Sequence[Scores]) -> None:
-        """Put scores, with the values of single images, into the JSON file."""
-        self.report.data.setdefault("scores", []).extend(vars(entry) for entry in scores)
-
-    # ---- sections ----------------------------------------------------------------------------------------------------
-
-    def restorer(self) -> None:
-        """PSNR of the restorer, and of bicubic interpolation for orientation."""
-        rows: list[list[str | float]] = []
-        for dataset, limit in RESTORER_BARS.items():
-            observations, targets = self.pairs(dataset)
-            bicubic = [imresize(observation, TASK.scale) for observation in observations]
-            for method, images in (("bicubic", bicubic), ("restorer", self.restored(dataset).images)):
-                scores = score(method, dataset, images, targets, [PSNR_Y, SSIM_Y])
-                self.keep([scores])
-                rows.append([method, dataset, f"{scores.values['PSNR-Y']:.2f}", f"{scores.values['SSIM-Y']:.4f}"])
-            self.report.bars.append(
-                Bar("restorer, PSNR-Y, 4x, border 4", dataset, ">=", limit, scores.values["PSNR-Y"], "dB")
-            )
-        self.report.tables.append(
-            Table("Restorer", ["method", "data", "PSNR-Y", "SSIM-Y"], rows),
-        )
-        self.report.state(PSNR_Y.protocol, SSIM_Y.protocol, GREY_NOTE)
-
-    def denoiser(self) -> None:
-        """PSNR of the denoiser at three noise levels."""
-        network = read_bundle(locate_bundle(self.options.bundle)).networks["denoiser"]
-        device = torch.device("cpu")
-        denoise = GuardedNetwork(
-            "denoiser", network, info_of(network), device=device, bfloat16=uses_bfloat16("auto", device)
-        )
-        images = open_dataset(self.options.data / "CBSD68", degrade=lambda clean, **_: clean)
-        metric = PSNR()
-        psnr: dict[int, list[float]] = {level: [] for level in DENOISER_BARS}
-        for index in self.track(self.chosen(images), "CBSD68, denoiser"):
-            clean = images[index].target
-            noise = randn(clean.shape, generators([self.options.seed + index]))
-            for level, values in psnr.items():
-                sigma = torch.tensor([level / 255.0])
-                with torch.inference_mode():
-                    values.append(metric(denoise(clean + sigma * noise, sigma), clean).item())
-        means = {level: statistics.fmean(values) for level, values in psnr.items()}
-        self.report.data["denoiser_psnr"] = psnr
-        for level, limit in DENOISER_BARS.items():
-            what = f"denoiser, PSNR RGB, sigma {level}"
-            self.report.bars.append(Bar(what, "CBSD68", ">=", limit, means[level], "dB"))
-        self.report.tables.append(
-            Table(
-                "Denoiser",
-                ["sigma (of 255)", *map(str, DENOISER_BARS)],
-                [["PSNR RGB", *(f"{value:.2f}" for value in means.values())]],
-            )
-        )
-        self.report.state(
-            f"Denoiser: white Gaussian noise, seed {self.options.seed} + image index, added to float images, neither "
-            f"clipped nor rounded; sigma is told to the denoiser. {metric.protocol}"
-        )
-
-    def dp_ir(self) -> None:
-        """DP-IR against its restorer and against the noise control."""
-        network = load_lpips(self.options.weights)
-        lpips = LPIPS(network), LPIPS(network, "half")
-        metrics, distribution = [PSNR_Y, PSNR_RGB, *lpips], SlicedWasserstein()
-        for dataset in self.options.sets:
-            observations, targets = self.pairs(dataset)
-            scores: list[Scores] = []
-
-            def add(
-                method: str,
-                images: Sequence[Tensor],
-                made: Restored | None = None,
-                *,
-                into: list[Scores] = scores,
-                dataset: str = dataset,
-                targets: Sequence[Tensor] = targets,
-            ) -> Scores:
-                extra: Mapping[str, Any] = {"calls": made.calls, "seconds": made.seconds} if made else {}
-                into.append(score(method, dataset, images, targets, metrics, distribution, **extra))
-                return into[-1]
-
-            add("bicubic", [imresize(observation, TASK.scale) for observation in observations])
-            restored = self.restored(dataset)
-            alone = add("restorer", restored.images, restored)
-            controls = []
-            for metric in self.track(lpips, f"{dataset}, noise control"):
-                found = noise_control(restored.images, targets, metric, seed=self.options.seed)
-                controls.append(
-                    add(f"restorer + noise {found.std:.4f} (best for {metric.name})", found.images, restored)
-                )
-                self.report.state(found.protocol)
-            made = self.restore(dataset, f"DP-IR, {CALLS} steps", steps=CALLS, **self.settings)
-            full = add(f"DP-IR, {CALLS} steps", made.images, made)
-            self.compare(dataset, full, alone, controls[0])
-            label = f"DP-IR, {CALLS // 2} steps"
-            made = self.restore(dataset, label, steps=CALLS // 2, **self.settings)
-            add(label, made.images, made)
-            if self.options.full_T:
-                made, label = self.whole_chain(dataset)
-                add(label, made.images, made)
-            self.keep(scores)
-            digits = {"PSNR-Y": 2, "PSNR": 2, "LPIPS": 4, "LPIPS 1/2": 4, "SWD": 2}
-            self.report.tables.append(scores_table(f"DP-IR on {dataset}", scores, digits))
-        self.report.state(*(metric.protocol for metric in metrics), distribution.protocol, GREY_NOTE)
-
-    def whole_chain(self, dataset: str) -> tuple[Restored, str]:
-        """The usual way: 100 ancestral steps from T, or from the highest noise level that the denoiser knows."""
-        schedule, limits = self.pipeline.schedule, self.pipeline.infos["denoiser"].sigma_range
-        tau, start = float(schedule.T), "T"
-        if limits is not None and float(schedule.sigma(tau)) > limits[1]:
-            tau = float(schedule.step(limits[1]))
-            start = f"sigma {limits[1]:g}, the highest the denoiser knows"
-        label = f"DP-IR, 100 ancestral steps from {start}"
-        return self.restore(dataset, "100 steps", tau=tau, steps=100, sampler="ddpm"), label
-
-    def compare(self, dataset: str, ours: Scores, alone: Scores, control: Scores) -> None:
-        """The bars of DP-IR on one data set."""
-        bars = self.report.bars
-        for name, limit in (("LPIPS", 0.62), ("LPIPS 1/2", 0.62)):
-            ratio = ours.values[name] / alone.values[name]
-            bars.append(Bar(f"{name}, DP-IR / restorer", dataset, "<=", limit, ratio, digits=3))
-        gain = ours.values["PSNR-Y"] - alone.values["PSNR-Y"]
-        bars.append(Bar("PSNR-Y, DP-IR - restorer", dataset, ">=", -1.8, gain, "dB"))
-        for name, limit in (("LPIPS", 0.90), ("LPIPS 1/2", 0.75)):
-            ratio = ours.values[name] / control.values[name]
-            bars.append(Bar(f"{name}, DP-IR / noise control", dataset, "<=", limit, ratio, digits=3))
-        for network in ("denoiser", "fusion"):
-            count = ours.calls.get(network, 0)
-            bars.append(Bar(f"calls of the {network}", dataset, "<=", CALLS, count, digits=0))
-
-    def time(self) -> None:
-        """Seconds of one restoration once everything is loaded."""
-        observation = imresize(torch.rand(1, 3, 32, 32, generator=generators([0])[0]), 4).clamp(0, 1)
-        seconds: list[float] = []
-        for _ in self.track(range(1 + self.options.repeats), "time"):
-            start = time.perf_counter()
-            self.pipeline(observation, seed=self.options.seed, steps=CALLS, **self.settings)
-            seconds.append(time.perf_counter() - start)
-        median = statistics.median(seconds[1:])
-        self.report.bars.append(Bar("time, 128x128 -> 512x512", f"{CALLS} steps", "<=", 4.0, median, "s"))
-        self.report.tables.append(
-            Table(
-                "Time of one image, 128x128 -> 512x512, after loading",
-                ["steps", "first call", f"median of {len(seconds) - 1} further calls", "fastest"],
-                [[CALLS, f"{seconds[0]:.2f} s", f"{median:.2f} s", f"{min(seconds[1:]):.2f} s"]],
-            )
-        )
-
-    def run(self) -> Report:
-        """All sections that were asked for."""
-        sections = {"restorer": self.restorer, "denoiser": self.denoiser, "dp-ir": self.dp_ir, "time": self.time}
-        for name in self.options.only or SECTIONS:
-            sections[name]()
-        return self.report
+def known_bundles(stated: Sequence[str]) -> dict[str, str]:
+    """Source by name, of those that ship and those that were stated."""
+    given = dict(text.partition("=")[::2] for text in stated)
+    if unknown := given.keys() - set(BUNDLES):
+        raise DataError(f"There is no bundle '{min(unknown)}': --bundle takes NAME=SOURCE with {', '.join(BUNDLES)}.")
+    return {**{name: name for name in BUNDLES if name in shipped_bundles()}, **given}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with Set5, Set14, CBSD68, Kodak24")
-    parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 file of LPIPS, or its folder; else downloaded")
-    parser.add_argument("--bundle", default="sr4", help="bundle: shipped name, folder or hub id")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="measure only these")
-    parser.add_argument("--full-T", action="store_true", help="also sample with 100 ancestral steps")
-    parser.add_argument("--sets", nargs="+", default=PERCEPTUAL_SETS, help="where DP-IR is compared with its restorer")
+    parser.add_argument("--data", type=Path, required=True, help="folder with test and deblur")
+    parser.add_argument("--weights", type=Path, help="folder with the SqueezeNet 1.1 file of LPIPS; else downloaded")
+    parser.add_argument("--out", type=Path, default=Path("runs/bars"), help="folder for images and records")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument("--bundle", nargs="+", default=[], metavar="NAME=SOURCE", help="instead of what ships")
     parser.add_argument("--limit", type=int, help="only the first images of each set, for a quick look")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, help="how many work side by side")
     parser.add_argument("--repeats", type=int, default=7, help="calls timed")
-    parser.add_argument("--tau", type=float, help="instead of the bundle's")
-    parser.add_argument("--sampler", help="instead of the bundle's")
-    parser.add_argument("--eta", type=float, help="instead of the bundle's")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
     return parser.parse_args(arguments)
 
 
 def main() -> int:
-    console = Console()
-    options = parse()
-    return conclude(lambda: Measurement(options, console, command_line("bars")).run(), console, options.write)
+    console, options = Console(), parse()
+    keep_freed_memory()  # as `dp-ir restore` does
+    return conclude(lambda: measure(options), console, options.write)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import yaml
 
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.tasks import TASKS
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "dp_ir" / "zoo"
 
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--restorer-from", metavar="BUNDLE", help="use the restorer's file in that bundle's folder")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="folder of the bundles")
     parser.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="how the networks are run")
-    parser.add_argument("--bars", type=Path, help="JSON file of benchmarks/bars.py or benchmarks/tasks.py")
+    parser.add_argument("--bars", type=Path, help="JSON file of benchmarks/bars.py")
     options = parser.parse_args()
 
     networks = {kind: getattr(options, kind) for kind in ("restorer", "denoiser", "fusion")}
@@ -53,14 +52,13 @@ def main() -> None:
 
 
 def measured(path: Path, task: str) -> dict[str, Any]:
-    """The bars of a report, as figures for the card; of a report on several tasks those of this one."""
-    report = json.loads(path.read_text("utf-8"))
+    """The bars of a report that are about this task or about the denoiser, as figures for the card."""
     figures = {}
-    for bar in report["bars"]:
+    for bar in json.loads(path.read_text("utf-8"))["bars"]:
         named, _, rest = bar["on"].partition(", ")
-        if named in TASKS and named != task:
+        if named not in (task, "denoiser") or bar["measured"] is None:
             continue
-        on = rest if named in TASKS else bar["on"]
+        on = rest if named == task else bar["on"]
         figures[f"{bar['what']}, {on}"] = f"{bar['measured']:.{bar['digits']}f} {bar['unit']}".rstrip()
     return figures
 

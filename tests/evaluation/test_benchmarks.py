@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
 from dp_ir.checkpoints.bundle import bundle_network, read_config
 from dp_ir.checkpoints.network_file import save_network
-from dp_ir.evaluation.metrics import PSNR
 from dp_ir.image.data_layouts import load_rgb
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
@@ -41,23 +39,17 @@ def run(monkeypatch, name, *arguments):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Data sets, a backbone of random weights, and a bundle of small untrained networks."""
+    """A data set, and a bundle of small untrained networks."""
     root = tmp_path_factory.mktemp("bench")
     rng = np.random.default_rng(0)
-    for dataset, count in (("Set5", 1), ("Set14", 2), ("CBSD68", 1), ("Kodak24", 1)):
-        for index in range(count):
-            pixels = np.kron(rng.integers(0, 256, (12, 15, 3)), np.ones((4, 4, 1))).astype(np.uint8)
-            image = Image.fromarray(pixels)
-            paired = dataset.startswith("Set")
-            folder = root / "data" / dataset / ("HR" if paired else "")
-            folder.mkdir(parents=True, exist_ok=True)
-            image.save(folder / f"{index}.png")
-            if paired:
-                low = root / "data" / dataset / "LR_x4"
-                low.mkdir(exist_ok=True)
-                image.resize((15, 12), Image.Resampling.BICUBIC).save(low / f"{index}.png")
+    for part in ("HR", "LR_x4"):
+        (root / "data" / "Set14" / part).mkdir(parents=True)
+    for index in range(2):
+        pixels = np.kron(rng.integers(0, 256, (12, 15, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+        image = Image.fromarray(pixels)
+        image.save(root / "data" / "Set14" / "HR" / f"{index}.png")
+        image.resize((15, 12), Image.Resampling.BICUBIC).save(root / "data" / "Set14" / "LR_x4" / f"{index}.png")
     torch.manual_seed(0)
-    torch.save(torchvision.models.squeezenet1_1(weights=None).features.state_dict(), root / "backbone.pth")
     Restoration.from_parts(
         restorer=FastSR(channels=8, blocks=1),
         denoiser=UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8),
@@ -66,46 +58,6 @@ def place(tmp_path_factory):
         task="sr4",
     ).save_pretrained(root / "bundle")
     return root
-
-
-def test_bars(place, monkeypatch, tmp_path, capsys):
-    page = tmp_path / "bars.md"
-    status = run(
-        monkeypatch,
-        "bars",
-        *("--data", place / "data", "--weights", place / "backbone.pth", "--bundle", place / "bundle"),
-        *("--write", page, "--full-T", "--limit", 1, "--only", "restorer", "denoiser", "dp-ir"),
-    )
-    assert status == 0, capsys.readouterr().out
-    report = json.loads(page.with_suffix(".json").read_text())
-    assert len(report["bars"]) == 2 + 3 + 2 * 7
-    assert report["command"].startswith("python benchmarks/bars.py --data")
-    assert report["command"] in page.read_text()
-
-    observation, target = (load_rgb(place / "data" / "Set5" / kind / "0.png") for kind in ("LR_x4", "HR"))
-    restored = Restoration.from_pretrained(place / "bundle")(observation).restored
-    expected = PSNR(channels="y", border=4, rounding=True)(restored, target).item()
-    assert report["bars"][0]["measured"] == pytest.approx(expected, abs=1e-3)
-
-    scores = {entry["method"]: entry for entry in report["data"]["scores"] if entry["dataset"] == "Set14"}
-    ours, alone = scores["DP-IR, 8 steps"], scores["restorer"]
-    assert ours["calls"] == {"restorer": 1, "denoiser": 8, "fusion": 8}
-    assert scores["DP-IR, 4 steps"]["calls"] == {"restorer": 1, "denoiser": 4, "fusion": 4}
-    assert any(entry["calls"].get("denoiser") == 100 for entry in scores.values())
-    control = next(entry for name, entry in scores.items() if "best for LPIPS)" in name)
-    bars = {(bar["what"], bar["on"]): bar["measured"] for bar in report["bars"]}
-    for name in ("LPIPS", "LPIPS 1/2"):
-        ratio = bars[f"{name}, DP-IR / restorer", "Set14"]
-        assert ratio == pytest.approx(ours["values"][name] / alone["values"][name])
-        ratio = bars[f"{name}, DP-IR / noise control", "Set14"]
-        assert ratio == pytest.approx(ours["values"][name] / control["values"][name])
-    assert control["values"]["LPIPS"] <= alone["values"]["LPIPS"]
-
-
-def test_bars_without_data_says_so(place, monkeypatch, tmp_path, capsys):
-    status = run(monkeypatch, "bars", "--data", tmp_path, "--bundle", place / "bundle", "--only", "restorer")
-    assert status == 1
-    assert "There is no folder" in capsys.readouterr().out
 
 
 def test_held_out_crops(place, monkeypatch, tmp_path, capsys):
@@ -160,6 +112,26 @@ def test_make_zoo_leaves_out_what_users_bring(place, monkeypatch, tmp_path):
     assert (tmp_path / "denoiser" / "denoiser.safetensors").exists()
     restoration = Restoration.from_pretrained(tmp_path / "sr4-own", restorer=place / "bundle", device="cpu")
     assert restoration.settings.tau == 300
+
+
+def test_make_zoo_takes_the_figures_of_its_task(place, monkeypatch, tmp_path):
+    bars = [
+        {"what": "LPIPS, DP-IR / restorer", "on": "sr4, Set14", "measured": 0.4567, "unit": "", "digits": 3},
+        {"what": "LPIPS, DP-IR / restorer", "on": "deblur, reds320", "measured": 0.9, "unit": "", "digits": 3},
+        {"what": "PSNR, sigma 15", "on": "denoiser, CBSD68", "measured": 33.9, "unit": "dB", "digits": 2},
+        {"what": "SWD, DP-IR / restorer", "on": "sr4, Set14", "measured": None, "unit": "", "digits": 3},
+    ]
+    (tmp_path / "bars.json").write_text(json.dumps({"bars": bars}))
+    run(
+        monkeypatch,
+        "make_zoo",
+        *("--zoo", tmp_path, "--name", "new", "--bars", tmp_path / "bars.json"),
+        *(option for kind in ("restorer", "denoiser", "fusion") for option in (f"--{kind}", place / "bundle")),
+    )
+    assert read_config(tmp_path / "new").settings.quality == {
+        "LPIPS, DP-IR / restorer, Set14": "0.457",
+        "PSNR, sigma 15, denoiser, CBSD68": "33.90 dB",
+    }
 
 
 def test_comparison_picture(place, monkeypatch, tmp_path, capsys):

@@ -1,7 +1,6 @@
 """Metrics with their protocols, methods, comparisons, studies and reports."""
 
 from dp_ir.evaluation.band_energy import BandEnergy
-from dp_ir.evaluation.comparison import Scores, score
 from dp_ir.evaluation.cost import Cost, flops, parameters, peak_memory, restoration_cost
 from dp_ir.evaluation.dataset import ImagePair, PairedImages
 from dp_ir.evaluation.distribution import SlicedWasserstein
@@ -42,7 +41,6 @@ __all__ = [
     "Record",
     "Report",
     "Results",
-    "Scores",
     "SetMetric",
     "SetRecord",
     "SlicedWasserstein",
@@ -60,5 +58,4 @@ __all__ = [
     "peak_memory",
     "restoration_cost",
     "rgb_to_y",
-    "score",
 ]

@@ -18,7 +18,6 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dp_ir.evaluation.comparison import Scores
 from dp_ir.restoration.precision import processor_name
 
 Cell = str | int | float | None
@@ -170,20 +169,6 @@ class Report:
 
     def _all_tables(self) -> list[Table]:
         return [self.bars_table(), *self.tables] if self.bars else list(self.tables)
-
-
-def scores_table(title: str, scores: Sequence[Scores], digits: Mapping[str, int]) -> Table:
-    """One row per method: calls, the metrics named in `digits` with so many decimals, seconds per image."""
-    rows = [
-        [
-            entry.method,
-            " + ".join(f"{count} {network}" for network, count in entry.calls.items()) or None,
-            *(f"{entry.values[name]:.{places}f}" if name in entry.values else None for name, places in digits.items()),
-            None if entry.seconds is None else f"{entry.seconds:.2f}",
-        ]
-        for entry in scores
-    ]
-    return Table(title, ["method", "calls", *digits, "s / image"], rows)
 
 
 def machine() -> dict[str, str]:

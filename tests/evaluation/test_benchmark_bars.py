@@ -1,0 +1,204 @@
+"""`benchmarks/bars.py` on small data sets of its layout, with small bundles that know nothing."""
+
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from dp_ir.evaluation.metrics import PSNR
+from dp_ir.image.data_layouts import load_rgb
+from dp_ir.networks.fast_burst import FastBurst
+from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.rlfn import RLFN
+from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.pipeline import Restoration
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESTORERS = {
+    "sr4": lambda: FastSR(channels=8, blocks=1),
+    "deblur": lambda: FastDeblur(channels=(8, 8), blocks=(1, 1)),
+    "burst": lambda: FastBurst(channels=(8, 8), blocks=(1, 1)),
+}
+
+
+def save(path, rng, side=64):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.kron(rng.integers(0, 256, (side // 8, side // 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Data sets, weights and bundles; `sr4` stands for the fusion trained for estimates, too."""
+    root = tmp_path_factory.mktemp("bars")
+    rng = np.random.default_rng(0)
+    test, blurred = root / "data" / "test", root / "data" / "deblur"
+    save(test / "Kodak24" / "kodim01.png", rng, 96)  # of bursts a border of 40 is left out
+    for name in ("Set5/HR", "Set14/HR", "CBSD68"):
+        save(test / name / "a.png", rng)
+    for name in ("Set5", "Set14"):
+        (test / name / "LR_x4").mkdir()
+        Image.open(test / name / "HR" / "a.png").resize((16, 16), Image.BICUBIC).save(test / name / "LR_x4" / "a.png")
+    for role in ("blur", "sharp"):
+        for name in ("gopro_patches", "gopro_frames", "reds320"):
+            save(blurred / name / role / "a.png", rng)
+        save(blurred / "gopro" / f"flower_{role}.png", rng)
+    torch.manual_seed(0)
+    (root / "weights").mkdir()
+    backbone = torchvision.models.squeezenet1_1(weights=None).features.state_dict()
+    torch.save(backbone, root / "weights" / "squeezenet1_1_features.pth")
+    torch.save(RLFN().state_dict(), root / "weights" / "rlfn_x4.pth")
+    for task, restorer in RESTORERS.items():
+        Restoration.from_parts(
+            restorer=restorer(),
+            denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
+            fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
+            tau=200,
+            steps=1,
+            sampler="ddim",
+            task=task,
+            device="cpu",
+        ).save_pretrained(root / task)
+    return root
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """The command, as a function of its arguments that gives its exit status; what is tested elsewhere is cut short."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    measures = importlib.import_module("bar_measures")
+    monkeypatch.setattr(measures, "TIMES", {32: 60.0})
+    monkeypatch.setattr(measures, "PEER_CALLS", 3)
+    monkeypatch.setattr(measures, "THREADS", 1)
+    monkeypatch.setattr("dp_ir.evaluation.noise_method.DEFAULT_GRID", (0.0, 0.02, 0.04))
+    monkeypatch.setattr("dp_ir.evaluation.noise_method.TOLERANCE", 0.1)
+    monkeypatch.setattr("dp_ir.evaluation.described.restoration_cost", lambda *_: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["benchmarks/bars.py", *map(str, arguments)])
+        spec = importlib.util.spec_from_file_location("benchmark_bars", BENCHMARKS / "bars.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(module, "keep_freed_memory", lambda: True)  # it would stay so for all tests that follow
+        return module.main()
+
+    return run
+
+
+def bundles(place):
+    return ("--bundle", *(f"{task}={place / task}" for task in RESTORERS), f"sr4-estimate={place / 'sr4'}")
+
+
+@pytest.fixture
+def rows():
+    def of(report, title):
+        (table,) = [table for table in report["tables"] if table["title"] == title]
+        return {tuple(row[:2]): dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
+
+    return of
+
+
+def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
+    arguments = ["--data", place / "data", "--weights", place / "weights", "--out", tmp_path / "out", "--repeats", 1]
+    threads = torch.get_num_threads()
+    assert bars(*arguments, *bundles(place), "--write", tmp_path / "bars.md") == 0, capsys.readouterr().out
+    assert torch.get_num_threads() == threads
+    report = json.loads((tmp_path / "bars.json").read_text())
+    assert report["command"].startswith("python benchmarks/bars.py --data")
+    assert report["command"] in (tmp_path / "bars.md").read_text()
+    figures = {(bar["what"], bar["on"]): bar for bar in report["bars"] if "Spread" not in bar["what"]}
+    judged = {key: bar["measured"] for key, bar in figures.items()}
+    assert None not in judged.values()
+    assert {on.partition(", ")[0] for _, on in judged} == {*RESTORERS, "denoiser"}
+
+    sr4 = rows(report, "sr4")
+    ours, alone, noise = (sr4["Set14", name] for name in ("DP-IR", "restorer", "restorer + noise"))
+    assert ours["calls"] == sr4["Set14", "DP-IR at detail 1"]["calls"] == "1 restorer + 1 denoiser + 1 fusion"
+    estimates = sr4["Set14", "DP-IR trained for estimates, 8 calls"]
+    assert estimates["calls"] == "1 restorer + 8 denoiser + 8 fusion"
+    for metric in ("LPIPS", "LPIPS 1/2"):
+        share = judged[f"{metric}, DP-IR / restorer", "sr4, Set14"]
+        assert share == pytest.approx(float(ours[metric]) / float(alone[metric]), rel=0.02)  # of four decimals
+    share = judged["LPIPS, DP-IR / restorer + noise", "sr4, Set14"]
+    assert share == pytest.approx(float(ours["LPIPS"]) / float(noise["LPIPS"]), rel=0.02)
+    assert figures["LPIPS, DP-IR / restorer + noise", "sr4, Set5"]["limit"] == 0.95
+    assert ("LPIPS, DP-IR / restorer", "sr4, Set5") not in judged
+    share = judged["SWD, DP-IR / restorer", "sr4, Kodak24"]
+    swd = [float(sr4["Kodak24", name]["SWD"]) for name in ("DP-IR", "restorer")]
+    assert share == pytest.approx(swd[0] / swd[1], rel=0.02)
+    assert judged["calls of the fusion, DP-IR", "sr4, CBSD68"] == 1
+
+    assert "LPIPS, DP-IR / restorer" in {what for what, on in judged if on == "sr4, Kodak24, RLFN"}
+    assert any("CRAFT is left out: There is no file 'craft_x4.pth'" in line for line in report["protocols"])
+
+    spread = rows(report, "sr4: several samples of each image")
+    mean, single = (
+        float(spread["Kodak24", "DP-IR at detail 1"]["PSNR mean"]),
+        float(spread["Kodak24", "restorer"]["PSNR"]),
+    )
+    gap = judged["|PSNR mean, DP-IR at detail 1 - PSNR, restorer|", "sr4, Kodak24"]
+    assert gap == pytest.approx(abs(mean - single), abs=0.011)
+    band = float(spread["Kodak24", "DP-IR at detail 1"]["Band 1"])
+    assert judged["|Band 1, DP-IR at detail 1|", "sr4, Kodak24"] == pytest.approx(abs(band), abs=0.006)
+    honest = [bar for bar in report["bars"] if bar["what"] == "Spread-error band 2, DP-IR at detail 1"]
+    assert [(bar["relation"], bar["limit"]) for bar in honest] == [(">=", 0.9), ("<=", 1.1)]
+
+    assert ("time of one image", "sr4, 8x8 -> 32x32") in judged
+    assert judged["seconds, DiffPIR, 100 calls / DP-IR", "sr4, Set14, first 1"] > 0
+
+    deblur = rows(report, "deblur")
+    assert {dataset for dataset, _ in deblur} == {"Kodak24", "gopro_patches", "gopro_frames", "reds320", "gopro"}
+    assert ("LPIPS, DP-IR / restorer", "deblur, gopro") not in judged
+    blurred, sharp = (
+        np.asarray(Image.open(place / "data" / "deblur" / "gopro" / f"flower_{role}.png")) for role in ("blur", "sharp")
+    )
+    psnr = 10 * np.log10(255**2 / np.mean((blurred.astype(float) - sharp) ** 2))
+    assert float(deblur["gopro", "input"]["PSNR"]) == pytest.approx(psnr, abs=0.006)
+
+    observation, target = (load_rgb(place / "data" / "test" / "Set5" / kind / "a.png") for kind in ("LR_x4", "HR"))
+    restored = Restoration.from_pretrained(place / "sr4")(observation).restored
+    expected = PSNR(channels="y", border=4, rounding=True)(restored, target).item()
+    assert judged["PSNR-Y, restorer", "sr4, Set5"] == pytest.approx(expected, abs=1e-2)
+    gain = judged["PSNR, restorer - input", "deblur, gopro"]
+    assert gain == pytest.approx(float(deblur["gopro", "restorer"]["PSNR"]) - psnr, abs=0.011)
+    assert figures["PSNR linear, restorer", "burst, Kodak24"]["limit"] == 36.2
+    assert figures["PSNR, sigma 25", "denoiser, CBSD68"]["limit"] == 31.25
+
+
+def test_what_is_missing_is_left_out(place, bars, rows, tmp_path, capsys):
+    few = tmp_path / "data"
+    (few / "test").mkdir(parents=True)
+    (few / "test" / "Set14").symlink_to(place / "data" / "test" / "Set14")
+    arguments = ["--data", few, "--weights", place / "weights", "--out", tmp_path / "out", *bundles(place)]
+    sections = ("sr4", "deblur", "burst", "networks")
+    assert bars(*arguments, "--only", *sections, "--write", tmp_path / "bars.md") == 0, capsys.readouterr().out
+    report = json.loads((tmp_path / "bars.json").read_text())
+    assert {dataset for dataset, _ in rows(report, "sr4")} == {"Set14"}
+    assert {bar["on"] for bar in report["bars"]} == {"sr4, Set14"}
+    said = "\n".join(report["protocols"])
+    assert "sr4: without Kodak24, CBSD68, Set5, which" in said
+    assert "burst is left out: None of its data sets (Kodak24) is in" in said
+    assert "The denoiser is left out: There is no folder" in said
+
+
+def test_nothing_to_measure_is_an_error(place, bars, tmp_path, capsys):
+    assert bars("--data", tmp_path, "--weights", place / "weights", "--only", "burst", *bundles(place)) == 1
+    assert "Nothing could be measured. burst is left out" in " ".join(capsys.readouterr().out.split())
+    arguments = ["--data", place / "data", "--weights", tmp_path / "none", "--out", tmp_path, "--only", "burst"]
+    assert bars(*arguments) == 1
+    assert "burst is left out: There is no file or folder" in " ".join(capsys.readouterr().out.split())
+
+
+def test_unknown_bundles_are_refused(place, bars, capsys):
+    assert bars("--data", place / "data", "--bundle", "blur=x") == 1
+    assert "There is no bundle 'blur'" in capsys.readouterr().out
