@@ -27,6 +27,9 @@ other-sets() { # small smooth images, and many natural ones
   dp-ir evaluate 'DP-IR, 8 steps=sr4-estimate' 'restorer=restorer:sr4' 'restorer + noise=noise:sr4' \
     --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
 }
+detail() { # the dial of sr4 against the straight line between mean and sample
+  ablate detail --metric psnr --metric lpips --metric lpips-half --metric bands
+}
 tau() { ablate tau; }
 steps() { ablate steps; }
 sampler() { ablate sampler 4 8 16; }
@@ -67,7 +70,7 @@ ablate() { # a study on them crops of the photographs that were held out of trai
   dp-ir ablate "$study" "$@" --data "$OUT/held-out" --out "$OUT/$study" --weights "$WEIGHTS"
 }
 
-parts=(methods other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
+parts=(detail methods other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
 python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
 for part in "${@:-${parts[@]}}"; do
   "$part"
