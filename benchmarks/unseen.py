@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -73,11 +72,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Made:
-    """What one method made of a set, with the most calls of each network and the seconds of one image."""
+    """What one method made of a set, with the most calls of each network for one image."""
 
     images: Sequence[Tensor]
     calls: Mapping[str, int] = field(default_factory=dict)
-    seconds: float | None = None
 
 
 class Measurement:
@@ -102,20 +100,19 @@ class Measurement:
 
     @property
     def details(self) -> list[float]:
-        """Settings of the dial that are measured beside the bundle's own; none where bundles have no dial."""
-        own = getattr(self.pipeline.settings, "detail", None)
-        return [] if own is None else [detail for detail in self.options.detail if detail != own]
+        """Settings of the dial that are measured beside the bundle's own."""
+        return [detail for detail in self.options.detail if detail != self.pipeline.settings.detail]
 
     def _intro(self) -> list[str]:
         settings = self.pipeline.settings
-        own = getattr(settings, "detail", None)
+        seen = self.pipeline.infos["fusion"].detail
         intro = [
             "No training here saw the features of these networks, and none saw text read. The distances are not "
             "comparable with LPIPS, nor from judge to judge: what counts are the ratios to the restorer and to the "
             "restorer plus the white noise that is best for the very judge.",
-            f"{OURS}: tau {settings.tau:g}, {settings.steps} steps, sampler {settings.sampler}"
-            + ("" if own is None else f", detail {own:g}")
-            + f"; seed {self.options.seed} + image number.",
+            f"{OURS}: tau {settings.tau:g}, {settings.steps} steps, sampler {settings.sampler}, detail "
+            f"{settings.detail:g}; seed {self.options.seed} + image number. "
+            + ("Its fusion sees the dial." if seen else "Its fusion does not see the dial, which is a straight line."),
         ]
         if self.options.limit:
             intro.append(f"Only the first {self.options.limit} images of each set were used.")
@@ -159,12 +156,11 @@ class Measurement:
         """Run the pipeline on every image; `label` is for the progress bar."""
         images: list[Tensor] = []
         calls: dict[str, int] = {}
-        start = time.perf_counter()
         for number, observation in enumerate(self.track(material.observations, f"{material.name}, {label}")):
             result = self.pipeline(observation, seed=self.options.seed + number, **settings)
             images.append(result.image)
             calls = {name: max(count, calls.get(name, 0)) for name, count in result.nfe.items()}
-        return Made(images, calls, (time.perf_counter() - start) / max(len(images), 1))
+        return Made(images, calls)
 
     def control(self, material: Material, made: Mapping[str, Made], judge: Metric) -> NoiseControl:
         """The restorer plus the white noise that is best for a judge."""
@@ -257,13 +253,11 @@ class Measurement:
     def tables_of_text(self, sets: Sequence[str]) -> None:
         """The tables of legibility, once all sets are read."""
         photos, sheets = self.found["photos"], self.found.get(SHEETS)
-        columns = {name: [entry["set"] == name for entry in self._entries(sheets=False)] for name in sets}
-        everything = [True] * len(photos.lines)
-        self.report.tables.append(
-            photos.table(
-                "Text in the photographs: share of characters read right", {**columns, "all": everything}, ALONE
-            )
-        )
+        found_in = [entry["set"] for entry in self.report.data.get("lines", []) if entry["set"] != SHEETS]
+        chosen = {name: [entry == name for entry in found_in] for name in sets}
+        chosen["all"] = [True] * len(found_in)
+        title = "Text in the photographs: share of characters read right"
+        self.report.tables.append(photos.table(title, chosen, ALONE))
         if sheets and sheets.lines:
             sizes = sorted({line.size or 0 for line in sheets.lines})
             opacities = sorted({line.opacity or 0.0 for line in sheets.lines}, reverse=True)
@@ -284,9 +278,6 @@ class Measurement:
             f"{NOISE} of the text: the noise that is best for '{self.judges[0].name}' on the same images; p-values: "
             "sign-flip permutation test of the right characters of each line, lines taken as independent",
         )
-
-    def _entries(self, *, sheets: bool) -> list[dict[str, Any]]:
-        return [entry for entry in self.report.data.get("lines", []) if (entry["set"] == SHEETS) == sheets]
 
     def run(self) -> Report:
         """All sets, one after the other, so that only one's images are held; the sheets last."""

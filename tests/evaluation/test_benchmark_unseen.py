@@ -13,7 +13,6 @@ from PIL import Image
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from dp_ir.checkpoints.bundle import BundleSettings  # noqa: E402
 from dp_ir.errors import DataError  # noqa: E402
 from dp_ir.networks.fast_sr import FastSR  # noqa: E402
 from dp_ir.networks.fusion_fast import FastFusion  # noqa: E402
@@ -331,8 +330,7 @@ def test_the_command(place, run, tmp_path, capsys):
     for table, judge in ((detector, "detector"), (classifier, "classifier")):
         for name in sets:
             rows = {row[1].partition(" (")[0]: row for row in table["rows"] if row[0] == name}
-            dial = ["DP-IR, detail 0.5"] if hasattr(BundleSettings, "detail") else []
-            assert list(rows) == ["bicubic", "restorer", "restorer + noise", "DP-IR", *dial]
+            assert list(rows) == ["bicubic", "restorer", "restorer + noise", "DP-IR", "DP-IR, detail 0.5"]
             assert rows["DP-IR"][2] == "1 restorer + 2 denoiser + 2 fusion"
             ours, alone = scores[name, "DP-IR"], scores[name, "restorer"]
             for column, key in ((5, judge), (8, f"{judge} 1/2")):
