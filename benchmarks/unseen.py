@@ -106,13 +106,14 @@ class Measurement:
     def _intro(self) -> list[str]:
         settings = self.pipeline.settings
         seen = self.pipeline.infos["fusion"].detail
+        dial = "nowhere" if seen is None else f"from {seen:g} on"
         intro = [
             "No training here saw the features of these networks, and none saw text read. The distances are not "
             "comparable with LPIPS, nor from judge to judge: what counts are the ratios to the restorer and to the "
             "restorer plus the white noise that is best for the very judge.",
             f"{OURS}: tau {settings.tau:g}, {settings.steps} steps, sampler {settings.sampler}, detail "
-            f"{settings.detail:g}; seed {self.options.seed} + image number. "
-            + ("Its fusion sees the dial." if seen else "Its fusion does not see the dial, which is a straight line."),
+            f"{settings.detail:g}; seed {self.options.seed} + image number. Its fusion sees the dial {dial}; below "
+            "lies a straight line to the restorer.",
         ]
         if self.options.limit:
             intro.append(f"Only the first {self.options.limit} images of each set were used.")
