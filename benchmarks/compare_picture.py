@@ -5,7 +5,7 @@
 Each crop is a row; crops are given in pixels of the input (cells of a burst's mosaic) as left,top,width,height. Left
 out: one from the centre. With --target the true image is the last column; with --degrade the input file is itself
 the true image, and what is restored comes about by the degradation of the bundle's task: an image, or a burst of which
-the first frame, demosaicked and enlarged, is shown.
+the first frame, demosaicked and enlarged, is shown. Each --detail is a column, and so is each bundle --beside.
 """
 
 from __future__ import annotations
@@ -99,7 +99,6 @@ def make(options: argparse.Namespace) -> Image.Image:
             raise DataError(
                 f"The crop {left},{top},{w},{h} leaves the input of {width}x{height} pixels; move it inside."
             )
-    result = restore(observed.input, seed=options.seed, tau=options.tau, steps=options.steps, sampler=options.sampler)
     if observed.camera is not None:
         columns = [("first frame", Interpolation(scale=task.scale // 2)(observed, 0).image)]
     elif task.scale == 1:
@@ -108,7 +107,13 @@ def make(options: argparse.Namespace) -> Image.Image:
         columns = [("input (nearest)", interpolate(observed.image, scale_factor=task.scale, mode="nearest"))]
     else:
         columns = [("input (bicubic)", Interpolation(scale=task.scale)(observed, 0).image)]
-    columns += [("restorer", _tensor(result.restored)), ("DP-IR", _tensor(result.image))]
+    results = [restore(observed.input, seed=options.seed, detail=detail) for detail in options.detail or [None]]
+    columns.append(("restorer", _tensor(results[0].restored)))
+    for name in options.beside:
+        other = Restoration.from_pretrained(name, device="cpu")
+        columns.append((name, _tensor(other(observed.input, seed=options.seed).image)))
+    labels = [f"DP-IR, detail {detail:g}" for detail in options.detail or []] or ["DP-IR"]
+    columns += [(label, _tensor(result.image)) for label, result in zip(labels, results, strict=True)]
     if target is not None:
         columns.append(("original", target))
     scaled = [(task.scale * x, task.scale * y, task.scale * w, task.scale * h) for x, y, w, h in crops]
@@ -136,9 +141,8 @@ def main() -> int:
     parser.add_argument("--zoom", type=int, choices=range(1, 9), default=1, help="repeat every pixel so often")
     parser.add_argument("--bundle", default="sr4", help="bundle: shipped name, folder or hub id")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tau", type=float)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--sampler")
+    parser.add_argument("--detail", type=float, action="append", help="instead of the bundle's; may be repeated")
+    parser.add_argument("--beside", action="append", default=[], help="a bundle to compare with; may be repeated")
     options = parser.parse_args()
     try:
         picture = make(options)

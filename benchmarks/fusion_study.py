@@ -22,8 +22,7 @@ from rich.console import Console
 
 from dp_ir.checkpoints.network_file import NetworkRecord, load_network
 from dp_ir.evaluation import Report, Table
-from dp_ir.evaluation.lpips import LPIPS, LPIPSFeatures, load_lpips
-from dp_ir.evaluation.metrics import PSNR
+from dp_ir.evaluation.judges import judges
 from dp_ir.training.run import train
 from reporting import command_line, conclude
 
@@ -41,8 +40,8 @@ VARIANTS: dict[str, dict[str, Sequence[str]]] = {
     },
     "lambda": {
         "the dial": (),
-        "lambda 0.5, straight line": ("network.config.detail=false", "score.spread_weight=0.5"),
-        "lambda 1, straight line": ("network.config.detail=false", "score.spread_weight=1"),
+        "lambda 0.5, straight line": ("network.config.detail=null", "score.spread_weight=0.5"),
+        "lambda 1, straight line": ("network.config.detail=null", "score.spread_weight=1"),
     },
     "features": {
         "bands, LPIPS, LPIPS 1/2": (),
@@ -104,9 +103,10 @@ def trained(name: str, changes: Sequence[str], options: argparse.Namespace, run:
         steps = steps_in(options.minutes, run, recipe, folder / "timed")
         plan.write_text(json.dumps({"minutes": options.minutes, "changes": list(changes), "steps": steps}), "utf-8")
     steps = json.loads(plan.read_text("utf-8"))["steps"]
-    return load_network(run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder))[
-        1
-    ]
+    file = folder / "fusion.safetensors"
+    if not file.is_file() or load_network(file)[1].card["training"]["steps"] != steps:
+        run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder)
+    return load_network(file)[1]
 
 
 def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:
@@ -132,13 +132,10 @@ COLUMNS = [
 
 def measure(options: argparse.Namespace) -> Report:
     """Train and judge the variants that were asked for."""
-    network = load_lpips(options.weights)
-    metrics = {"psnr": PSNR(), "lpips": LPIPS(network), "lpips_half": LPIPS(network, "half")}
-    features = LPIPSFeatures(network)
+    judged = judges(options.weights)
 
     def run(recipe: Sequence[str], out: Path) -> Path:
-        overrides = [f"data.clean={options.data}", *recipe]
-        return train("fusion", RECIPE, overrides, out, metrics=metrics, perceptual=features)
+        return train("fusion", RECIPE, [f"data.clean={options.data}", *recipe], out, **judged)
 
     report = Report("What is best for a fusion that is trained through its chain", command_line("fusion_study"))
     for group in options.only or VARIANTS:
@@ -151,8 +148,8 @@ def measure(options: argparse.Namespace) -> Report:
     report.intro = [
         f"Every variant trained for {options.minutes:g} minutes of one thread, from the recipe {RECIPE} with "
         f"{', '.join(BASE)}, starting with the weights of {options.start} unless it says otherwise. LPIPS at full and "
-        "at half scale is over the restorer's, PSNR less the restorer's, and the energy of the two finest Laplacian bands "
-        "over that of the truth, as log2, all on 192-pixel crops of 16 photographs that are held out of training."
+        "at half scale is over the restorer's, PSNR less the restorer's, and the energy of the two finest Laplacian "
+        "bands over that of the truth, as log2, all on 192-pixel crops of 16 photographs that are held out of training."
     ]
     return report
 
@@ -160,7 +157,7 @@ def measure(options: argparse.Namespace) -> Report:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of training photographs")
-    parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 file of LPIPS, or its folder; else downloaded")
+    parser.add_argument("--weights", type=Path, required=True, help="SqueezeNet 1.1 file of LPIPS, or its folder")
     parser.add_argument("--bundle", default="sr4", help="whose restorer and denoiser are used")
     parser.add_argument("--start", required=True, help="network file of the fusion that variants begin with")
     parser.add_argument("--minutes", type=float, default=6.0, help="of training for each variant")

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Everything in docs/laboratory: benchmarks/laboratory.sh [PART...], all parts without one (some hours on two cores).
 # It needs the extra dev in the active environment, for deepinv and the outside networks. Each part can be interrupted
-# and run again. DATA holds the test sets, BLURRED pairs of real motion blur, PHOTOS the training photographs, WEIGHTS the
-# backbone of LPIPS and the outside networks of the swap; the two bridges are trained as docs/training.md says.
+# and run again. DATA holds the test sets, PHOTOS the training photographs, WEIGHTS the backbone of LPIPS and the outside
+# networks of the swap; the two bridges are trained as docs/training.md says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-DATA=${DATA:-../shared/data/test} BLURRED=${BLURRED:-../shared/data/deblur}
-PHOTOS=${PHOTOS:-../shared/data/train} WEIGHTS=${WEIGHTS:-../shared/weights}
+DATA=${DATA:-../shared/data/test} PHOTOS=${PHOTOS:-../shared/data/train} WEIGHTS=${WEIGHTS:-../shared/weights}
 OUT=runs/laboratory
 PMRF=runs/pmrf/bridge.safetensors INDI=runs/indi/bridge.safetensors
 
@@ -16,8 +15,8 @@ keep() { # the pages and plots of a part, without the images
 }
 
 methods() { # all methods with the same frozen networks
-  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'DP-IR, 4 steps=sr4,steps=4' 'DP-IR, 2 steps=sr4,steps=2' \
-    'DP-IR, 8 steps from tau 200=sr4,tau=200' 'DP-IR, 4 steps from tau 100=sr4,tau=100,steps=4' bicubic \
+  dp-ir evaluate 'DP-IR, 8 steps=sr4-estimate' 'DP-IR, 4 steps=sr4-estimate,steps=4' 'DP-IR, 2 steps=sr4-estimate,steps=2' \
+    'DP-IR, 8 steps from tau 200=sr4-estimate,tau=200' 'DP-IR, 4 steps from tau 100=sr4-estimate,tau=100,steps=4' bicubic \
     'restorer=restorer:sr4' 'restorer + noise=noise:sr4' 'restorer + noise (half scale)=noise:sr4,metric=lpips-half' \
     'SDEdit, 20 calls=sdedit:sr4' 'CCDF, 20 calls=ccdf:sr4' 'DiffPIR, 20 calls=diffpir:sr4,steps=20' \
     'DDRM, 20 calls=ddrm:sr4' "PMRF, 8 steps=bridge:$PMRF,restorer=sr4" \
@@ -25,7 +24,7 @@ methods() { # all methods with the same frozen networks
     --data "$DATA/Set14" --data "$DATA/Kodak24" --out "$OUT/methods" --weights "$WEIGHTS"
 }
 other-sets() { # small smooth images, and many natural ones
-  dp-ir evaluate 'DP-IR, 8 steps=sr4' 'restorer=restorer:sr4' 'restorer + noise=noise:sr4' \
+  dp-ir evaluate 'DP-IR, 8 steps=sr4-estimate' 'restorer=restorer:sr4' 'restorer + noise=noise:sr4' \
     --data "$DATA/Set5" --data "$DATA/CBSD68" --out "$OUT/other-sets" --weights "$WEIGHTS"
 }
 tau() { ablate tau; }
@@ -45,36 +44,18 @@ fusion() {
 sampling() { # how the bundle is sampled was chosen here
   local methods=()
   for sampler in dpmpp-2m ddim; do
-    for tau in 400 500 600; do methods+=("$sampler from tau $tau=sr4,tau=$tau,sampler=$sampler"); done
+    for tau in 400 500 600; do methods+=("$sampler from tau $tau=sr4-estimate,tau=$tau,sampler=$sampler"); done
   done
   held-out sampling "${methods[@]}" restorer=restorer:sr4 'restorer + noise=noise:sr4'
 }
 baselines() { # and so were the settings of the other methods
-  local methods=(DP-IR=sr4 restorer=restorer:sr4)
+  local methods=(DP-IR=sr4-estimate restorer=restorer:sr4)
   for tau in 50 100 200 300; do methods+=("SDEdit from tau $tau=sdedit:sr4,tau=$tau"); done
   for tau in 300 400 500 600; do methods+=("CCDF from tau $tau=ccdf:sr4,tau=$tau"); done
   for eta in 0.3 0.5 0.85; do methods+=("DDRM, eta $eta=ddrm:sr4,eta=$eta"); done
   for zeta in 0.1 0.3 0.8; do methods+=("DiffPIR, zeta $zeta, 20 calls=diffpir:sr4,zeta=$zeta,steps=20"); done
   held-out baselines "${methods[@]}" 'DDRM as published=ddrm:sr4,eta=0.85,spacing=uniform-t'
 }
-deblur() { # synthetic blur on photographs that nothing was trained on, and real blur
-  dp-ir degrade deblur "$DATA/Kodak24" -o "$OUT/synthetic/deblur/Kodak24"
-  others deblur input=bicubic:1 'SDEdit, 20 calls=sdedit:deblur' --data "$BLURRED/gopro_patches" --data "$BLURRED/reds320"
-}
-burst() { # synthetic bursts of the same photographs
-  dp-ir degrade burst "$DATA/Kodak24" -o "$OUT/synthetic/burst/Kodak24"
-  others burst 'bilinear + bicubic=bicubic' 'restorer, one frame=restorer:burst,frames=1' \
-    'restorer, five frames=restorer:burst,frames=5'
-}
-others() { # what is the same for the tasks besides sr4
-  local task=$1
-  shift
-  dp-ir evaluate "DP-IR, 8 steps=$task,steps=8" "DP-IR, 4 steps=$task,steps=4" "restorer=restorer:$task" \
-    "restorer + noise=noise:$task" "restorer + noise (half scale)=noise:$task,metric=lpips-half" "$@" \
-    --task "$task" --data "$OUT/synthetic/$task/Kodak24" --out "$OUT/$task" --weights "$WEIGHTS"
-}
-deblur-tau() { dp-ir ablate tau --bundle deblur --data "$OUT/held-out" --out "$OUT/deblur-tau" --weights "$WEIGHTS"; }
-burst-tau() { dp-ir ablate tau --bundle burst --data "$OUT/held-out" --out "$OUT/burst-tau" --weights "$WEIGHTS"; }
 held-out() { # methods on central crops of the photographs that were held out of training
   local part=$1
   shift
@@ -86,8 +67,7 @@ ablate() { # a study on them crops of the photographs that were held out of trai
   dp-ir ablate "$study" "$@" --data "$OUT/held-out" --out "$OUT/$study" --weights "$WEIGHTS"
 }
 
-parts=(methods other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines
-  deblur deblur-tau burst burst-tau)
+parts=(methods other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
 python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
 for part in "${@:-${parts[@]}}"; do
   "$part"

@@ -4,7 +4,8 @@ r"""Put trained networks together as the bundles that ship.
         --denoiser runs/denoiser/denoiser.safetensors --fusion runs/fusion/fusion.safetensors \
         --setting tau=450 --setting sampler=dpmpp-2m [--bars docs/bars.json]
 
-Each network is a file of `dp-ir train`, or whatever else `Restoration.from_parts` takes. The denoiser is stored once,
+Each network is a file of `dp-ir train`, or whatever else `Restoration.from_parts` takes. A fusion that was trained for
+certain sampler calls brings them along, --setting changes the others. The denoiser is stored once,
 beside the bundles, because every task uses the same one. With --bars the measured quality goes into the bundle's card.
 With --without restorer the bundle holds none: it is for one that its users have.
 """
@@ -13,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dp_ir.restoration.pipeline import DEFAULT_SETTINGS, Restoration
+from dp_ir.checkpoints.network_file import Kind
+from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import TASKS
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "dp_ir" / "zoo"
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--task", default="sr4")
     parser.add_argument("--name", help="of the bundle; the task's by default")
     parser.add_argument("--without", action="append", default=[], choices=["restorer"], help="what is left out")
+    parser.add_argument("--restorer-from", metavar="BUNDLE", help="use the restorer's file in that bundle's folder")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="folder of the bundles")
     parser.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="how the networks are run")
     parser.add_argument("--bars", type=Path, help="JSON file of benchmarks/bars.py or benchmarks/tasks.py")
@@ -39,11 +41,13 @@ def main() -> None:
 
     networks = {kind: getattr(options, kind) for kind in ("restorer", "denoiser", "fusion")}
     quality = measured(options.bars, options.task) if options.bars else {}
-    settings = replace(DEFAULT_SETTINGS, task=options.task, licence="Apache-2.0", quality=quality)
     changes = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.setting)}
-    restoration = Restoration.from_parts(**networks, settings=settings, device="cpu", **changes)
+    said = {"task": options.task, "licence": "Apache-2.0", "quality": quality}
+    restoration = Restoration.from_parts(**networks, device="cpu", **{**said, **changes})
     folder = options.zoo / (options.name or options.task)
-    shared = {"denoiser": "../denoiser/denoiser.safetensors"}
+    shared: dict[Kind, str] = {"denoiser": "../denoiser/denoiser.safetensors"}
+    if options.restorer_from:
+        shared["restorer"] = f"../{options.restorer_from}/restorer.safetensors"
     restoration.save_pretrained(folder, shared=shared, without=options.without)
     print(folder)
 

@@ -437,7 +437,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds Set14")
     parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1, or the folder that holds it")
-    parser.add_argument("--bundle", default="sr4", help="a bundle for 4x super-resolution")
+    parser.add_argument("--bundle", default="sr4-estimate", help="a bundle for 4x super-resolution")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the fastest counts")
     parser.add_argument("--images", type=int, default=5, help="images of Set14 that quality is judged on")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dp_ir.checkpoints.bundle import (
     read_config,
     shipped_bundles,
     write_bundle,
+    zoo_folder,
 )
 from dp_ir.checkpoints.network_file import describe, load_network, save_network
 from dp_ir.errors import BundleError, CheckpointError, DPIRError, MissingExtraError
@@ -87,6 +89,14 @@ def test_config_json_is_what_the_format_says(tmp_path):
         "architecture": "fusion-3ca",
     }
     assert content["partners"]["denoiser_sha256"] == content["networks"]["denoiser"]["sha256"]
+
+
+def test_a_bundle_that_was_written_before_there_was_a_dial_gives_samples(tmp_path):
+    write_bundle(tmp_path / "sr", make(settings=replace(SETTINGS, detail=0.5)))
+    assert read_config(tmp_path / "sr").settings.detail == 0.5
+    edit(tmp_path / "sr", lambda content: content.pop("detail"))
+    assert read_config(tmp_path / "sr").settings == replace(SETTINGS, detail=1.0)
+    assert all(read_config(zoo_folder() / name).settings.detail == 1.0 for name in shipped_bundles())
 
 
 def test_bundles_share_a_denoiser(tmp_path):
@@ -166,6 +176,8 @@ def test_paths_that_reach_too_far_are_refused(tmp_path, file):
         (lambda c: c.update(tau="300"), "tau = '300': expected int"),
         (lambda c: c.update(steps=True), "steps = True"),
         (lambda c: c.pop("schedule"), "schedule = None: expected dict"),
+        (lambda c: c.update(detail="all"), "detail = 'all': expected float"),
+        (lambda c: c.update(detail=True), "detail = True"),
         (lambda c: c["networks"]["fusion"].pop("sha256"), "does not list its networks"),
         (lambda c: c.update(networks=[]), "lists no network"),
         (lambda c: c.update(partners=3), "does not list its networks"),

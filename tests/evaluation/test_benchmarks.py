@@ -11,6 +11,8 @@ import torch
 import torchvision
 from PIL import Image
 
+from dp_ir.checkpoints.bundle import bundle_network, read_config
+from dp_ir.checkpoints.network_file import save_network
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.image.data_layouts import load_rgb
 from dp_ir.networks.fast_sr import FastSR
@@ -123,6 +125,24 @@ def test_held_out_crops(place, monkeypatch, tmp_path, capsys):
         assert torch.equal(load_rgb(crop), whole[..., top : top + 24, left : left + 24])
     assert run(monkeypatch, "held_out_crops", "--data", tmp_path / "none", "--out", tmp_path / "x") == 1
     assert "is not a folder" in " ".join(capsys.readouterr().out.split())
+
+
+def test_make_zoo_runs_a_fusion_as_it_was_trained(place, monkeypatch, tmp_path):
+    network, record = bundle_network(place / "bundle", "fusion")
+    chain = {
+        "schedule": {"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
+        **{"tau": 350, "steps": 1, "sampler": "ddpm", "spacing": "log-sigma", "sigma_min": 0.01, "eta": 1.0},
+    }
+    save_network(tmp_path / "fusion.safetensors", network, kind="fusion", card={**record.card, "chain": chain})
+    run(
+        monkeypatch,
+        "make_zoo",
+        *("--zoo", tmp_path, "--name", "new", "--setting", "tau=300", "--fusion", tmp_path / "fusion.safetensors"),
+        *(option for kind in ("restorer", "denoiser") for option in (f"--{kind}", place / "bundle")),
+    )
+    settings = read_config(tmp_path / "new").settings
+    assert {name: getattr(settings, name) for name in chain} == {**chain, "tau": 300}
+    assert (settings.task, settings.licence) == ("sr4", "Apache-2.0")
 
 
 def test_make_zoo_leaves_out_what_users_bring(place, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """A comparison as files: read again as it was, escaped everywhere, and pages that refer to what is there."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -18,13 +19,14 @@ from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import export, page
 from dp_ir.evaluation.crops import Place, find_places
 from dp_ir.evaluation.export import from_json, latex_escape, to_csv, to_json, to_latex, to_report, write_all
-from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, SetRecord
+from dp_ir.evaluation.results import MethodInfo, MetricInfo, RankHistogram, Record, Results, SetRecord
 from dp_ir.evaluation.stored import OBSERVATION, TARGET, safe_name, stored_image
 
 NASTY = "a <b>\"&'</script> 100% of_$x$ #1 {\\z} ~^|"
 IMAGES = ("scene 1/0001", "scene 1/0002", "ü#?%3")
 
 text = st.text(max_size=8)
+shares = st.floats(0, 1)
 numbers = st.floats(allow_nan=False)
 counts = st.none() | st.integers(0, 10**12)
 results_strategy = st.builds(
@@ -39,7 +41,10 @@ results_strategy = st.builds(
     ).map(tuple),
     datasets=st.lists(text, max_size=2).map(tuple),
     metrics=st.lists(
-        st.builds(MetricInfo, text, text, st.booleans(), st.integers(0, 6), st.booleans()), max_size=2
+        st.builds(
+            MetricInfo, text, text, st.none() | st.booleans(), st.integers(0, 6), st.booleans(), shares,
+        ),
+        max_size=2,
     ).map(tuple),
     records=st.lists(
         st.builds(
@@ -49,7 +54,12 @@ results_strategy = st.builds(
         ),
         max_size=3,
     ).map(tuple),
-    sets=st.lists(st.builds(SetRecord, text, text, st.dictionaries(text, numbers, max_size=2)), max_size=2).map(tuple),
+    sets=st.lists(st.builds(
+            SetRecord, text, text, st.dictionaries(text, numbers, max_size=2),
+            st.dictionaries(text, st.builds(RankHistogram, st.lists(shares).map(tuple), shares), max_size=2),
+        ),
+        max_size=2,
+    ).map(tuple),
     notes=st.lists(text, max_size=2).map(tuple),
     machine=st.dictionaries(text, text, max_size=2),
 )  # fmt: skip
@@ -59,6 +69,16 @@ results_strategy = st.builds(
 @given(results_strategy)
 def test_json_gives_back_what_was_written(results):
     assert from_json(to_json(results)) == results
+
+
+def test_results_of_earlier_versions_are_read():
+    results = dataclasses.replace(example(), sets=[SetRecord("restorer", "Set <5>", {"SWD": 2.0})])
+    content = json.loads(to_json(results))
+    for metric in content["metrics"]:
+        del metric["ideal"]
+    for entry in content["sets"]:
+        del entry["ranks"]
+    assert to_json(from_json(json.dumps(content))) == to_json(results)
 
 
 @pytest.mark.parametrize(

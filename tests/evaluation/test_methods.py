@@ -8,9 +8,10 @@ from PIL import Image
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.method import Observation
+from dp_ir.evaluation.method import Observation, draws_samples
 from dp_ir.evaluation.methods import KINDS, Interpolation, parse_method, split_method
 from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.pipeline import Restoration
 
 OBSERVATION = Observation("Set1", "a", torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
@@ -132,6 +133,35 @@ def test_bundle_is_the_restoration_itself():
     assert method.trained == ("fusion",)
     late = parse_method("sr4,tau=201,steps=2", device="cpu", precision="float32")
     assert late.identity != method.identity
+
+
+def test_which_methods_draw_samples(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text("def fixed(y): return y\ndef drawn(y, seed): return y")
+    for noise in (0.0, 0.1):
+        network = UNetBridge(start="observation", channels=(8, 16), blocks=(1, 1), encoding=8, noise=noise)
+        save_network(tmp_path / f"{noise}.safetensors", network, kind="bridge")
+        assert draws_samples(parse_method(f"bridge:{tmp_path}/{noise}.safetensors", device="cpu")) is (noise > 0)
+    drawing = ["sr4", "weaker:sr4", "upsampled:sr4", "sdedit:sr4", "noise:sr4", "noise:sr4,std=0.02", f"{script}:drawn"]
+    for text in drawing:
+        assert draws_samples(parse_method(text, device="cpu")), text
+    for text in ("sr4,tau=0", "weaker:sr4,tau=0", "restorer:sr4", "bicubic", f"{script}:fixed"):
+        assert not draws_samples(parse_method(text, device="cpu")), text
+
+
+def test_the_dial_of_a_bundle():
+    half, alone, whole = (
+        parse_method(f"sr4,tau=200,steps=2,detail={dial}", device="cpu", precision="float32") for dial in (0.5, 0, 1)
+    )
+    direct = Restoration.from_pretrained("sr4", device="cpu", precision="float32", tau=200, steps=2)
+    assert torch.equal(half(OBSERVATION, seed=5).image, direct(OBSERVATION.image, seed=5, detail=0.5).image)
+    assert len({half.identity, alone.identity, whole.identity}) == 3
+    assert parse_method("sr4,tau=200,steps=2", device="cpu", precision="float32").identity == whole.identity
+    assert set(alone.networks) == {"restorer"}
+    assert alone.trained == ("restorer",)
+    assert alone(OBSERVATION, seed=5).calls == {"restorer": 1}
+    with pytest.raises(DPIRError, match="detail is 2"):
+        parse_method("sr4,detail=2", device="cpu")
 
 
 def test_tau_zero_is_the_restorer_alone():

@@ -12,7 +12,7 @@ from torch import nn
 from dp_ir.errors import DataError
 from dp_ir.evaluation import metric_names
 from dp_ir.evaluation.frechet import INCEPTION_FILE, Features
-from dp_ir.evaluation.metric_names import DEFAULT_METRICS, METRICS, make_metrics, metric_info, metric_name
+from dp_ir.evaluation.metric_names import DEFAULT_METRICS, GROUPS, METRICS, make_metrics, metric_info, metric_name
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,15 @@ def test_every_name_makes_the_metric_that_it_shows(name, loaded):
     assert metric_name(metric.name) == name  # the head of its column is understood as its name
     info = metric_info(metric)
     assert (info.name, info.protocol, info.higher_is_better) == (metric.name, metric.protocol, metric.higher_is_better)
-    assert info.of_sets is bool(sets) is (name in ("swd", "fid", "kid"))
+    assert info.of_sets is bool(sets) is (name in ("swd", "fid", "kid") or name.startswith("spread-error"))
     assert metric.protocol.startswith(metric.name)
-    assert info.higher_is_better is (name.startswith(("psnr", "ssim", "ms-ssim")) or name == "topiq")
+    if name.startswith(("band", "spread-error")):
+        assert info.higher_is_better is None
+        assert info.ideal == (0 if name.startswith("band") else 1)
+        assert metric.protocol.endswith(f"{info.ideal:g} is right")
+        assert info.digits == 2
+    else:
+        assert info.higher_is_better is (name.startswith(("psnr", "ssim", "ms-ssim")) or name == "topiq")
 
 
 def test_names_are_all_different(loaded):
@@ -82,6 +88,9 @@ def test_names_are_all_different(loaded):
         ("MSSSIM", "ms-ssim"),
         ("TOPIQ_NR", "topiq"),
         ("Fid", "fid"),
+        ("BAND 1", "band-1"),
+        ("Spread_error band 2", "spread-error-band-2"),
+        ("PSNR_mean", "psnr-mean"),
     ],
 )
 def test_spellings(text, name):
@@ -92,6 +101,20 @@ def test_spellings(text, name):
 def test_unknown_names_get_the_nearest(text, near):
     with pytest.raises(DataError, match=rf"'{text}' \(nearest: {near}\): known are psnr, "):
         make_metrics([text], border=0)
+
+
+def test_groups_stand_for_their_metrics(loaded):
+    images, sets = make_metrics(["Band 2", "bands", "psnr", "Spread error"], border=3, samples=5)
+    assert [metric.name for metric in images] == ["Band 2", "Band 1", "PSNR"]
+    assert [metric.name for metric in sets] == [f"Spread-error {part}" for part in ("pixels", "band 1", "band 2")]
+    assert [metric.samples for metric in sets] == [5, 5, 5]
+    [[mean], _] = make_metrics(["psnr-mean"], border=3, samples=5)
+    assert (mean.border, mean.samples) == (3, 5)
+    for group in GROUPS:
+        with pytest.raises(DataError, match=f"'{group}' stands for several metrics: name one of "):
+            metric_name(group)
+    with pytest.raises(DataError, match="nearest: spread-error"):
+        metric_name("spread-eror")
 
 
 def test_order_and_repetition(loaded):

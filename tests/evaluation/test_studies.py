@@ -111,3 +111,16 @@ def test_bundle_without_a_restorer_takes_the_first_that_is_named():
     study = STUDIES["steps"](Subject("sr4-rlfn", restorers={"ours": "sr4"}))
     assert all(variant.text.endswith(",restorer=sr4") for variant in study.variants)
     parse_method(study.variants[1].text, device="cpu")
+
+
+def test_metrics_without_direction_are_not_drawn(subject, tmp_path):
+    study = STUDIES["steps"](subject)
+    metrics = [MetricInfo("Band 1", "", None), MetricInfo("PSNR", "", True), MetricInfo("Band 2", "", None)]
+    records = [Record(variant.name, "Set", "a", {m.name: 1.0 for m in metrics}) for variant in study.variants]
+    results = Results("", [MethodInfo(v.name) for v in study.variants], ["Set"], metrics, records)
+    assert draw(study, results, tmp_path) == []
+    both = [*metrics, MetricInfo("SSIM", "", True)]
+    records = [Record(variant.name, "Set", "a", {m.name: 1.0 for m in both}) for variant in study.variants]
+    written = draw(study, Results("", results.methods, ["Set"], both, records), tmp_path)
+    assert "SSIM" in written[0].read_text()
+    assert "Band" not in written[0].read_text()

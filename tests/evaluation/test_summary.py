@@ -91,6 +91,43 @@ def test_best_and_second_follow_the_direction_and_what_is_printed():
     assert quality.ranks == {(0, 1): 1, (1, 1): 1, (2, 1): 2}  # printed alike; where all are equal, none is better
 
 
+def with_bands(values):
+    """Methods on the images, by the values that they have there."""
+    metric = MetricInfo("Band 1", "Band 1: how", None, 2)
+    records = [
+        Record(method, "Set14", image, {"Band 1": value})
+        for method, own in values.items()
+        for image, value in zip(IMAGES, own, strict=True)
+    ]
+    return dataclasses.replace(example(), metrics=[metric], records=records, sets=[])
+
+
+def test_nearest_to_the_ideal_is_best_on_either_side():
+    values = {"restorer": [-2.0] * 8, "dp-ir": [0.4] * 8, "other": [-0.5] * 8}
+    quality = tables(with_bands(values))[0]
+    assert quality.columns == ["method", "Band 1 → 0", "p (Band 1)"]
+    assert [quality.ranks.get((row, 1)) for row in range(3)] == [None, 1, 2]
+    assert cell(quality, "restorer", "Band 1 → 0").startswith("-2.00 ± ")
+    quality = tables(with_bands({**values, "other": [-0.4] * 8}))[0]
+    assert [quality.ranks.get((row, 1)) for row in range(3)] == [2, 1, 1]  # equally far
+    ratio = MetricInfo("ratio", "ratio: how", None, 2, of_sets=True, ideal=1.0)
+    sets = [SetRecord(name, "Set14", {"ratio": v}) for name, v in (("restorer", 0.2), ("dp-ir", 0.9), ("other", 1.1))]
+    quality = tables(dataclasses.replace(example(), metrics=[PSNR, ratio], sets=sets))[0]
+    column = list(quality.columns).index("ratio → 1")
+    assert [quality.ranks.get((row, column)) for row in range(3)] == [2, 1, 1]
+
+
+def test_what_has_an_ideal_is_tested_by_its_distance_from_it():
+    # As far from 0 on every image, on the other side: no difference. Nearer on every image: one.
+    values = {"restorer": [-1 - i / 10 for i in range(8)], "dp-ir": [1 + i / 10 for i in range(8)], "other": [0.1] * 8}
+    results = with_bands(values)
+    quality = tables(results)[0]
+    assert cell(quality, "dp-ir", "p (Band 1)") == "1.000"
+    assert cell(quality, "other", "p (Band 1)") == f"{2 * 2 / 2**8:.3f}"
+    assert sum("'restorer' in the distance from 0 over the common images" in line for line in protocols(results)) == 1
+    assert not any("in the distance" in line for line in protocols(example()))
+
+
 def test_means_are_over_the_images_that_every_method_has():
     results = with_error(example(), "other", "image7")
     (summary,) = summarise(results)

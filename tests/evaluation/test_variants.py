@@ -1,8 +1,13 @@
+import warnings
+from dataclasses import asdict
+
 import pytest
 import torch
 
+from dp_ir.checkpoints.bundle import bundle_network, read_config
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.network_file import save_network
+from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.method import Observation
@@ -11,6 +16,7 @@ from dp_ir.evaluation.variants import local_wiener
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.chain import UnseenChainWarning
 from dp_ir.restoration.pipeline import Restoration
 
 OBSERVATION = Observation("set", "one", torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)))
@@ -55,6 +61,28 @@ def test_upsampled_start_changes_the_start_and_nothing_else(bundle):
     assert again.image.shape == plain.image.shape
     with pytest.raises(DPIRError, match="the two must agree"):
         restore(OBSERVATION.image, start=start[..., :-1])
+
+
+def test_the_start_that_is_studied_is_not_warned_of(bundle, tmp_path):
+    fusion, record = bundle_network(bundle, "fusion")
+    settings = asdict(read_config(bundle).settings)
+    chain = {**{name: settings[name] for name in CHAIN_SETTINGS}, "steps": 1}
+    save_network(tmp_path / "fusion.safetensors", fusion, kind="fusion", card={**record.card, "chain": chain})
+    text = f"{bundle},fusion={tmp_path / 'fusion.safetensors'}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnseenChainWarning)
+        assert image(text).calls == image(f"upsampled:{text}").calls == {"restorer": 1, "denoiser": 1, "fusion": 1}
+    with pytest.warns(UnseenChainWarning, match="runs with 2 calls"):
+        image(f"{text},steps=2")
+
+
+def test_the_straight_line_is_the_dial_of_a_fusion_that_sees_none(bundle):
+    for share in (0, 0.3, 1):
+        line, dial = image(f"line:{bundle},share={share}").image, image(f"{bundle},detail={share}").image
+        inside = (dial > 0.05) & (dial < 0.95)  # ends that were clipped lie on another line
+        torch.testing.assert_close(line[inside], dial[inside], atol=1e-2, rtol=0)
+    with pytest.raises(DataError, match="share=2"):
+        image(f"line:{bundle},share=2")
 
 
 def test_strength_1_is_the_bundle_and_strength_0_the_plain_method(bundle):

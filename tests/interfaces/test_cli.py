@@ -14,6 +14,7 @@ from PIL import Image
 import dp_ir as package
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.interfaces import cli, options, restore
+from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.restoration.batch import FORMATS
 from dp_ir.restoration.precision import Precision
 from dp_ir.training.recipe import KINDS, shipped_recipes
@@ -110,13 +111,43 @@ def test_info_says_what_a_network_file_is(dp_ir, bundle):
     assert (said["what"], said["kind"], said["architecture"]) == ("network", "fusion", "fast-fusion")
 
 
+CHAIN = {
+    "schedule": {"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
+    **{"tau": 500, "steps": 1, "sampler": "ddim", "spacing": "log-sigma", "sigma_min": 0.01, "eta": 0.0},
+}
+
+
+def test_info_says_what_a_fusion_was_trained_for(dp_ir, bundle, tmp_path):
+    network, _ = package.load_network(bundle / "fusion.safetensors")
+    package.save_network(tmp_path / "fusion.safetensors", network, kind="fusion", card={"chain": CHAIN, "note": "x"})
+    sigma = float(package.NoiseSchedule.from_config(CHAIN["schedule"]).sigma(500))
+    words = f"1 call at the noise level {sigma:.4g} (tau = 500)"
+    lines = dp_ir("info", tmp_path / "fusion.safetensors").stdout.splitlines()
+    assert f"trained for: {words}" in lines
+    assert not any("chain" in line for line in lines)
+    said = json.loads(dp_ir("info", tmp_path / "fusion.safetensors", "--json").stdout)
+    assert (said["trained_for"], said["chain"], said["card"]) == (words, CHAIN, {"note": "x"})
+    lines = dp_ir("info", bundle).stdout.splitlines()
+    assert lines.count("    trained for: estimates (any tau, sampler and number of calls)") == 1
+    assert "  detail: 1" in lines
+
+
+def test_info_says_of_fusions_alone_whether_they_see_the_dial(dp_ir, bundle, tmp_path):
+    network = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4)
+    package.save_network(tmp_path / "fusion.safetensors", network, kind="fusion")
+    own = dp_ir("info", tmp_path / "fusion.safetensors").stdout.splitlines()
+    assert "dial between restorer and sample: seen from 0.4 on" in own
+    lines = [line for line in dp_ir("info", bundle).stdout.splitlines() if "dial" in line]
+    assert lines == ["    dial between restorer and sample: not seen, so --detail mixes results with the restorer's"]
+
+
 # train --------------------------------------------------------------------------------------------------------------
 
 
 def test_train_hands_on_what_it_was_asked_and_says_where_the_weights_are(dp_ir, tmp_path, monkeypatch):
     asked = {}
 
-    def train(kind, recipe, overrides, out, *, metrics, watch):
+    def train(kind, recipe, overrides, out, *, metrics, sample_metrics, perceptual, watch):
         asked.update(kind=kind, recipe=recipe, overrides=overrides, out=out, metrics=sorted(metrics))
         return out / "fusion.safetensors"
 

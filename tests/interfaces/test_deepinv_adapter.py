@@ -57,6 +57,8 @@ def test_a_reconstructor_gives_what_the_restoration_gives(restoration, fourfold)
     assert isinstance(model, deepinv.models.Reconstructor)
     torch.testing.assert_close(model(y, fourfold), restoration(y, seed=5).image, rtol=0, atol=0)
     torch.testing.assert_close(model(y, seed=6, tau=0), restoration(y, seed=6, tau=0).image, rtol=0, atol=0)
+    half = as_reconstructor(restoration, seed=5, detail=0.5)
+    torch.testing.assert_close(half(y, fourfold), restoration(y, seed=5, detail=0.5).image, rtol=0, atol=0)
     assert not model(y, fourfold).requires_grad
     assert list(model.parameters()) == []
 

@@ -6,13 +6,14 @@ import json
 import sys
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import diffusers
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_restoration
+from conftest import random_weights, tiny_restoration
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from dp_ir.errors import CheckpointError, DPIRError, MissingExtraError, SigmaRan
 from dp_ir.image import from_pil, to_pil
 from dp_ir.interfaces import diffusers as interface
 from dp_ir.interfaces.diffusers import DPIRNetwork, DPIRPipeline, DPIRPipelineOutput, DPIRScheduler
+from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration
 
@@ -82,6 +84,34 @@ def test_results_are_those_of_the_restoration(pipe, restoration):
     assert found.nfe == expected.nfe == {"restorer": 1, "denoiser": 6, "fusion": 6}
     _same(pipe(IMAGES, output_type="pt").images, restoration(IMAGES).image)  # settings and seed 0 by default
     _same(pipe(IMAGES, tau=0, output_type="pt").images, restoration(IMAGES).restored)
+
+
+def test_the_dial_is_handed_on(pipe, restoration, folder):
+    _same(pipe(IMAGES, detail=0.5, output_type="pt").images, restoration(IMAGES, detail=0.5).image)
+    _same(pipe(IMAGES, detail=0, output_type="pt").images, restoration(IMAGES).restored)
+    made = Restoration.from_parts(
+        **_networks(restoration), settings=replace(restoration.settings, detail=0.3), device="cpu", precision="float32"
+    )
+    own = _quiet(DPIRPipeline.from_restoration(made))
+    _same(own(IMAGES, output_type="pt").images, restoration(IMAGES, detail=0.3).image)
+    index = json.loads((folder / "model_index.json").read_text())
+    del index["settings"]["detail"]  # as folders have it that were written before there was a dial
+    older = _quiet(DPIRPipeline(**pipe.components, settings=index["settings"]))
+    _same(older(IMAGES, output_type="pt").images, restoration(IMAGES).image)
+
+
+def test_a_fusion_with_a_dial_is_one_in_diffusers_too(restoration, tmp_path):
+    fusion = random_weights(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4))
+    made = Restoration.from_parts(
+        **{**_networks(restoration), "fusion": fusion},
+        settings=restoration.settings,
+        device="cpu",
+        precision="float32",
+    )
+    DPIRPipeline.from_restoration(made).save_pretrained(tmp_path)
+    loaded = _quiet(DPIRPipeline.from_pretrained(tmp_path))
+    assert loaded.restoration.chain(detail=0.5).share == 1
+    _same(loaded(IMAGES, detail=0.5, output_type="pt").images, made(IMAGES, detail=0.5).image)
 
 
 def test_a_saved_pipeline_has_the_layout_of_diffusers(folder):

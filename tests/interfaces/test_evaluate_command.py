@@ -55,6 +55,30 @@ def test_evaluate_writes_tables_and_a_page(dp_ir, test_set, bundle, tmp_path):
     assert [record["values"]["PSNR-Y"] for record in again["records"]] == same
 
 
+def test_metrics_of_detail_and_of_samples(dp_ir, test_set, bundle, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["evaluate", f"ours={bundle}", "bicubic", "--data", test_set, "--out", out, "-m", "bands,psnr"]
+    arguments += ["-m", "spread-error,psnr-mean", "--samples", 3, "--device", "cpu", "--precision", "float32"]
+    result = dp_ir(*arguments)
+    assert result.exit_code == 0, result.stderr
+    content = json.loads((out / "results.json").read_text())
+    spread = [f"Spread-error {part}" for part in ("pixels", "band 1", "band 2")]
+    assert [metric["name"] for metric in content["metrics"]] == ["Band 1", "Band 2", "PSNR", "PSNR mean", *spread]
+    assert "--samples 3" in content["command"]
+    ours, bicubic = content["sets"]
+    assert list(ours["values"]) == spread
+    assert all(value > 0 for value in ours["values"].values())
+    assert [len(own["shares"]) for own in ours["ranks"].values()] == [4, 4, 4]
+    assert bicubic["values"] == {}
+    for record in content["records"]:
+        assert ("PSNR mean" in record["values"]) is (record["method"] == "ours")
+        # The mean of samples is nearer than a sample; bicubic has less detail than there is.
+        assert record["method"] != "ours" or record["values"]["PSNR mean"] > record["values"]["PSNR"]
+        assert record["method"] != "bicubic" or record["values"]["Band 1"] < -1
+    assert (out / "ranks-Set2.svg").is_file()
+    assert len(list((out / "samples" / "ours" / "Set2").rglob("*.png"))) == 2 * 2
+
+
 def test_failure_on_one_image_is_told_at_the_end(dp_ir, test_set, tmp_path):
     out = tmp_path / "out"
     result = dp_ir("evaluate", f"{tmp_path}/mine.py:dark", "bicubic", "-d", test_set, "-o", out, "-m", "psnr")

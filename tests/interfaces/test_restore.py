@@ -9,7 +9,8 @@ import pytest
 from conftest import listing
 from PIL import Image
 
-from dp_ir import read_image
+from dp_ir import load_network, read_image, save_network
+from dp_ir.restoration.manifest import MANIFEST
 from dp_ir.restoration.pipeline import Restoration
 
 
@@ -97,6 +98,72 @@ def test_tau_0_is_the_restorer_alone(dp_ir, bundle, photos, tmp_path):
     restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
     expected = restoration(photos / "b.png").restored
     assert np.array_equal(pixels(tmp_path / "r.png"), np.round(expected.pixels * 255).astype(np.uint8))
+
+
+def test_the_dial_goes_from_the_restorer_to_a_sample(dp_ir, bundle, photos, tmp_path):
+    options = ("-b", bundle, "--precision", "float32", "--device", "cpu", "--seed", 3)
+    made = {}
+    for detail in (None, 0, 0.5, 1):
+        given = () if detail is None else ("--detail", detail)
+        result = dp_ir("restore", photos / "b.png", "-o", tmp_path / f"{detail}.png", *options, *given)
+        assert result.exit_code == 0, result.output
+        made[detail] = pixels(tmp_path / f"{detail}.png").astype(int)
+    dp_ir("restore", photos / "b.png", "-o", tmp_path / "tau.png", *options, "--tau", 0)
+    assert np.array_equal(made[0], pixels(tmp_path / "tau.png"))
+    assert np.array_equal(made[1], made[None])
+    restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
+    expected = restoration(photos / "b.png", seed=3, detail=0.5).image
+    assert np.array_equal(made[0.5], np.round(expected.pixels * 255))
+    assert 0 < np.abs(made[0.5] - made[0]).mean() < np.abs(made[1] - made[0]).mean()
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "inf"])
+def test_a_dial_that_is_none_is_one_sentence(dp_ir, bundle, photos, tmp_path, value):
+    result = dp_ir("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--device", "cpu", "--detail", value)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"dp-ir: The detail is {value}: expected a number from 0 ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_with_another_dial_are_named_and_kept(dp_ir, bundle, photos, tmp_path):
+    command = ("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--device", "cpu")
+    dp_ir(*command)
+    assert dp_ir(*command, "--detail", 1).stderr == ""  # which is what the bundle says itself
+    other = dp_ir(*command, "--detail", 0.5)
+    assert "2 skipped" in other.stdout
+    assert "detail 1.0 instead of 0.5" in other.stderr
+
+
+def test_a_fusion_brings_its_chain_which_is_recorded(dp_ir, bundle, photos, tmp_path):
+    network, _ = load_network(bundle / "fusion.safetensors")
+    chain = {
+        "schedule": {"name": "linear", "T": 1000, "beta_start": 1e-4, "beta_end": 0.02, "data_range": 2.0},
+        **{"tau": 250, "steps": 1, "sampler": "ddpm", "spacing": "uniform-t", "sigma_min": 0.02, "eta": 1.0},
+    }
+    file = tmp_path / "fusion.safetensors"
+    save_network(file, network, kind="fusion", card={"chain": chain})
+    options = ("-b", bundle, "--device", "cpu", "--precision", "float32", "--fusion", file)
+
+    def restored(name, *given):
+        result = dp_ir("restore", photos, "-o", tmp_path / name, *options, *given)
+        assert result.exit_code == 0, result.output
+        made_by = json.loads((tmp_path / name / MANIFEST).read_text().splitlines()[0])["made_by"]
+        return result, {key: made_by[key] for key in chain}
+
+    own, recorded = restored("own")
+    assert own.stderr == ""
+    assert recorded == chain
+    restoration = Restoration.from_pretrained(bundle, fusion=file, device="cpu", precision="float32")
+    expected = restoration(photos / "b.png").image
+    assert np.array_equal(pixels(tmp_path / "own" / "b.png"), np.round(expected.pixels * 255))
+    other, recorded = restored("other", "--steps", 2, "--sampler", "ddim")
+    assert recorded == {**chain, "steps": 2, "sampler": "ddim", "eta": None}
+    assert other.stderr.count("dp-ir: note: ") == 1
+    assert "trained for 1 call at the noise level" in other.stderr
+    assert "runs with 2 calls" in other.stderr
+    again = dp_ir("restore", photos, "-o", tmp_path / "own", *options, "--steps", 2)
+    assert "steps 1 instead of 2" in again.stderr
 
 
 def test_an_input_is_never_overwritten(dp_ir, bundle, photos):

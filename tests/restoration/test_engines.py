@@ -48,6 +48,22 @@ def test_a_restoration_is_the_same_with_every_engine(engine: Any) -> None:
     torch.testing.assert_close(other(image, seed=3).image, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_the_dial_reaches_a_fusion_in_every_engine(engine: Any) -> None:
+    torch.manual_seed(1)
+    fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4)
+    for parameter in fusion.parameters():
+        parameter.data += 0.3 * parameter[0].numel() ** -0.5 * torch.randn(parameter.shape)
+    networks = {"restorer": nn.Conv2d(3, 3, 1), "denoiser": tiny_networks()["denoiser"], "fusion": fusion}
+    plain = Restoration.from_parts(**networks, precision="float32", device="cpu", steps=1)
+    other = Restoration.from_parts(**networks, precision="float32", device="cpu", steps=1, engine=engine)
+    image = torch.rand(1, 3, 12, 18)
+    for detail in (0.3, 1.0):
+        expected = plain(image, detail=detail).image
+        torch.testing.assert_close(other(image, detail=detail).image, expected, rtol=0, atol=1e-4)
+    assert not torch.allclose(plain(image, detail=0.3).image, expected, atol=1e-3)
+
+
 def test_openvino_in_bfloat16_is_as_near_as_autocast() -> None:
     network = tiny_networks()["denoiser"]
     info = info_of(network)

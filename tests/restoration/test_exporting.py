@@ -55,7 +55,9 @@ READERS = {"onnx": (".onnx", onnx_model), "openvino": (".xml", openvino_model)}
 
 def arguments(inputs: list[str], batch: int, height: int, width: int) -> list[Tensor]:
     levels = torch.linspace(0.05, 0.5, batch)
-    return [levels if name == "sigma" else torch.rand(batch, 3, height, width) for name in inputs]
+    dials = torch.linspace(0.9, 0.2, batch)
+    numbers = {"sigma": levels, "detail": dials}
+    return [numbers[name] if name in numbers else torch.rand(batch, 3, height, width) for name in inputs]
 
 
 def check(network: nn.Module, model: Model, inputs: list[str], multiple: int, smallest: int) -> None:
@@ -111,6 +113,29 @@ def check_folder(name: Path, folder: Path, read: Callable[[Path], Model]) -> Non
         assert entry["sha256"] == bundle.records[kind].sha256
         model = read(folder / entry["file"])
         check(bundle.networks[kind], model, entry["inputs"], entry["size_multiple"], entry["min_size"])
+
+
+@pytest.mark.parametrize("format", list(READERS))
+def test_a_fusion_with_a_dial_has_one_more_input(format: Any, tmp_path: Path) -> None:
+    fusion = randomised(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4))
+    record = describe(fusion, kind="fusion")
+    bundle = Bundle(BundleSettings(**{**_settings(), "detail": 0.5}), {"fusion": fusion}, {"fusion": record})
+    write_bundle(tmp_path / "bundle", bundle)
+    (path,) = export_bundle(tmp_path / "bundle", tmp_path / "models", format=format)
+    description = json.loads((tmp_path / "models" / "networks.json").read_text())
+    inputs = description["networks"]["fusion"]["inputs"]
+    assert inputs == ["restored", "denoised", "noisy", "sigma", "detail"]
+    assert description["settings"]["detail"] == 0.5
+    card = (tmp_path / "models" / "README.md").read_text()
+    assert "restored, denoised, noisy, sigma, detail" in card
+    assert "`detail` (batch)" in card
+    model = READERS[format][1](path)
+    check_folder(tmp_path / "bundle", tmp_path / "models", READERS[format][1])
+    *given, _ = arguments(inputs, 2, 8, 12)
+    for dial in (torch.tensor([0.4, 0.9]), torch.tensor([1.0, 0.6])):
+        found = model([value.numpy() for value in (*given, dial)])
+        with torch.no_grad():
+            np.testing.assert_allclose(found, fusion(*given, dial).numpy(), atol=1e-4)
 
 
 TRANSFORMER = functools.partial(SwinIR, img_size=16, embed_dim=8, depths=[2], num_heads=[2], upscale=2)

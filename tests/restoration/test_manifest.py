@@ -119,6 +119,13 @@ def test_results_made_in_another_way_are_kept_which_is_said_once(folder):
     assert set(batch(folder, way={**WAY, "seed": 4}).values()) == {"skipped"}
 
 
+def test_results_from_before_there_was_a_dial_are_samples(folder):
+    batch(folder)
+    assert set(batch(folder, way={**WAY, "detail": 1.0}).values()) == {"skipped"}
+    with pytest.warns(UserWarning, match=r"detail 1\.0 instead of 0\.5"):
+        batch(folder, way={**WAY, "detail": 0.5})
+
+
 def test_results_without_a_manifest_are_skipped(folder):
     (folder / "out").mkdir()
     (folder / "out" / "a.png").write_bytes(b"made elsewhere")

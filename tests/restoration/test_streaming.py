@@ -69,6 +69,39 @@ def test_every_sampler_gives_the_same_file(tmp_path, settings):
     assert one.size == (2 * SIZE[0], 2 * SIZE[1])
 
 
+class Dialled(Convolutions):
+    """A fusion that sees the dial, and looks as far as the others."""
+
+    def forward(self, restored, denoised, noisy, sigma, detail):
+        return torch.lerp(restored, super().forward(restored, denoised, noisy), detail[:, None, None, None])
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "dpmpp-2m"])
+@pytest.mark.parametrize("dialled", [False, True])
+@pytest.mark.parametrize("detail", [0, 0.5])
+def test_the_dial_gives_the_same_file(tmp_path, sampler, dialled, detail):
+    source = write_source(tmp_path / "a.png", depth=16)
+    restoration = local_restoration()
+    if dialled:
+        restoration = Restoration.from_parts(
+            **{**restoration.networks, "fusion": Dialled(3, 3)},
+            infos={"fusion": replace(restoration.infos["fusion"], detail=0.4)},
+            device="cpu",
+            precision="float32",
+            steps=4,
+        )
+    settings = {"sampler": sampler, "seed": 4, "samples": 2}
+    made = both_ways(restoration, source, tmp_path, suffix=".png", detail=detail, **settings)
+    for memory, disk in list(zip(*made, strict=True))[:2]:
+        assert np.array_equal(read_image(memory).pixels, read_image(disk).pixels)
+    whole, half = tmp_path / "whole", tmp_path / "memory"
+    whole.mkdir()
+    restore_file(
+        restoration, LocalJob(source, whole / "result.png", 2), tile=96, memory=1 << 40, sampler=sampler, seed=4
+    )
+    assert (whole / "result-1.png").read_bytes() != (half / "result-1.png").read_bytes()
+
+
 @pytest.mark.parametrize(("channels", "depth", "suffix"), list(product([1, 2, 3, 4], [8, 16], [".png", ".tif"])))
 def test_grey_alpha_and_depth_are_kept(tmp_path, channels, depth, suffix):
     source = write_source(tmp_path / "a.png", channels=channels, depth=depth)

@@ -36,7 +36,7 @@ def _batch(count: int = 2, side: int = 12, draws: int = 2, seed: int = 0) -> dic
         "clean": torch.rand(count, 3, side, side, generator=generator),
         "restored": torch.rand(count, 3, side, side, generator=generator),
         "seeds": torch.randint(2**40, (count, draws), generator=generator),
-        "detail": torch.rand(count, generator=generator),
+        "place": torch.rand(count, generator=generator),
     }
 
 
@@ -53,7 +53,7 @@ class _Mixture(nn.Module):
 
 def _random_fusion(*, detail: bool) -> FastFusion:
     torch.manual_seed(3)
-    fusion = FastFusion(channels=(16, 16), blocks=(1, 1, 1), detail=detail)
+    fusion = FastFusion(channels=(16, 16), blocks=(1, 1, 1), detail=0.4 if detail else None)
     for parameter in fusion.parameters():
         nn.init.normal_(parameter, std=0.1)
     return fusion.eval()
@@ -70,7 +70,7 @@ def test_samples_are_those_of_a_restoration(sampler: str, steps: int, eta: float
         seen.append(output)
         return torch.zeros(1)
 
-    objective = _objective(steps, sampler, eta, fixed_weight=None if detail else 1.0)
+    objective = _objective(steps, sampler, eta, least=0.4 if detail else None)
     with torch.no_grad():
         objective.validate(fusion, [{"clean": image, "restored": image}], {"spy": spy})
     restore = Restoration.from_parts(
@@ -107,7 +107,7 @@ def test_long_chains_that_are_computed_again_have_the_same_gradients(monkeypatch
     for kept in (2, 100):
         monkeypatch.setattr(chain_objective, "_KEPT_CALLS", kept)
         fusion = _random_fusion(detail=True)
-        _objective(6, fixed_weight=None).loss(fusion, _batch()).backward()
+        _objective(6, least=0.4).loss(fusion, _batch()).backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in fusion.parameters()]))
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
     assert float(gradients[0].norm()) > 0
@@ -136,12 +136,13 @@ def test_training_finds_the_spread_that_theory_foresees(weight: float) -> None:
 
 def test_a_fusion_that_sees_the_dial_learns_each_observation_with_its_own_weight() -> None:
     fusion, batch = _random_fusion(detail=True), _batch(2)
-    both = _objective(fixed_weight=None).loss(fusion, batch)
+    batch["place"] = torch.tensor([0.1, 0.6])  # at the end, and (2 * 0.6 - 0.5) * 0.6 above it
+    both, dial = _objective(least=0.4).loss(fusion, batch), torch.tensor([0.4, 0.82])
     seen = []
     for i in range(2):
         alone = {name: value[i : i + 1] for name, value in batch.items()}
-        dialled = _Dialled(fusion, batch["detail"][i : i + 1])
-        seen.append(_objective(fixed_weight=float(spread_weight(batch["detail"][i]))).loss(dialled, alone))
+        weight = float(spread_weight(dial[i]))
+        seen.append(_objective(fixed_weight=weight).loss(_Dialled(fusion, dial[i : i + 1]), alone))
     torch.testing.assert_close(both, torch.stack(seen).mean())
 
 

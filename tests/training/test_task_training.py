@@ -97,9 +97,9 @@ def test_fusion_of_bursts_is_trained_on_rendered_images(changes: list[str], tmp_
     denoiser = train("denoiser", "denoiser", [*changes, *small, "network.config.blocks=[1,1]"], tmp_path / "denoiser")
     probe = [f"partners.{kind}_info.probe=false" for kind in ("restorer", "denoiser")]
     partners = [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}", *probe]
-    blocks = "network.config.blocks=[1,1,1]"
+    blocks, features = "network.config.blocks=[1,1,1]", ["score.lpips=0", "score.lpips_half=0"]
     fusion = train(
-        "fusion", "fusion-burst", [*changes, *small, blocks, *partners], tmp_path / "fusion", metrics=METRICS
+        "fusion", "fusion-burst", [*changes, *small, blocks, *features, *partners], tmp_path / "fusion", metrics=METRICS
     )
     with (tmp_path / "fusion" / "validation.csv").open() as file:
         figures = {key: float(value) for key, value in next(csv.DictReader(file)).items()}
@@ -107,7 +107,8 @@ def test_fusion_of_bursts_is_trained_on_rendered_images(changes: list[str], tmp_
         alone = float(next(csv.DictReader(file))["mse"])
     # What the fusion starts from is the restorer's image as rendered: as close to the photographs as in its own run.
     assert 0.3 * alone < figures["mse_restored"] < 3 * alone
-    restore = Restoration.from_parts(restorer=restorer, denoiser=denoiser, fusion=fusion, tau=200, steps=2)
+    restore = Restoration.from_parts(restorer=restorer, denoiser=denoiser, fusion=fusion)
+    assert (restore.settings.tau, restore.settings.steps) == (500, 1)  # of the chain that it was trained through
     burst = Burst(torch.rand(3, 4, 10, 12, generator=torch.Generator().manual_seed(0)), Camera.neutral())
     assert restore(burst).image.size == (80, 96)
 

@@ -22,7 +22,16 @@ from torch import nn
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.checkpoints.card import render_card
 from dp_ir.checkpoints.files import write_atomically
-from dp_ir.checkpoints.network_file import PARTS, Kind, NetworkRecord, load_network, recorded_info, save_network
+from dp_ir.checkpoints.network_file import (
+    PARTS,
+    Kind,
+    NetworkRecord,
+    load_network,
+    read_record,
+    recorded_info,
+    save_network,
+)
+from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, short, typed_values
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
 
 FORMAT_VERSION = 1
@@ -32,7 +41,6 @@ CARD_NAME = "README.md"
 HUB_ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[\w./-]+))?$")
 """A repository on the hub, "owner/name", with or without the path of a file in it."""
 _CONFIG_LIMIT = 2**20
-_LONGEST_VALUE = 100
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class BundleSettings:
         spacing: how the steps are spread, see `sigma_grid`.
         sigma_min: last noise level before 0, in [0, 1] image units.
         eta: share of fresh noise per step, 0 (none) to 1 (ancestral).
+        detail: the dial from the restorer's estimate, 0, to a sample of the posterior, 1.
         task: name of the task, such as "sr4".
         quality: measured quality, free JSON.
         licence: SPDX name of the licence of the weights.
@@ -59,6 +68,7 @@ class BundleSettings:
     spacing: str
     sigma_min: float
     eta: float
+    detail: float = 1.0
     task: str = ""
     quality: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -173,10 +183,23 @@ def bundle_network(folder: str | Path, kind: Kind) -> tuple[nn.Module, NetworkRe
     Raises:
         BundleError, CheckpointError: as `read_bundle`; also where the bundle has no such network.
     """
+    return _read_network(Path(folder), kind, _entry(folder, kind))
+
+
+def bundle_record(folder: str | Path, kind: Kind) -> NetworkRecord:
+    """What one network of a bundle says of itself, without its weights, as `read_record`.
+
+    Raises:
+        BundleError, CheckpointError: as `bundle_network`, but nothing is compared.
+    """
+    return read_record(_inside(Path(folder), _entry(folder, kind).file))
+
+
+def _entry(folder: str | Path, kind: Kind) -> NetworkEntry:
     networks = read_config(folder).networks
     if kind not in networks:
         raise BundleError(f"The bundle {folder} has no {kind}, only a {' and a '.join(networks)}: name another source.")
-    return _read_network(Path(folder), kind, networks[kind])
+    return networks[kind]
 
 
 def _read_network(folder: Path, kind: Kind, entry: NetworkEntry) -> tuple[nn.Module, NetworkRecord]:
@@ -189,7 +212,7 @@ def _read_network(folder: Path, kind: Kind, entry: NetworkEntry) -> tuple[nn.Mod
         if found != expected:
             raise BundleError(
                 f"{folder / entry.file} is not the {kind} this bundle was written with: its {what} is {found}, "
-                f"{CONFIG_NAME} says {str(expected)[:_LONGEST_VALUE]}; fetch the bundle again."
+                f"{CONFIG_NAME} says {short(expected)}; fetch the bundle again."
             )
     return module, record
 
@@ -280,17 +303,11 @@ def _parse(content: Any, path: Path) -> BundleConfig:
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         found = content.get("format_version") if isinstance(content, dict) else None
         raise BundleError(
-            f"{path} has format_version {_short(found)}, this version of dp-ir reads {FORMAT_VERSION}: update dp-ir, "
+            f"{path} has format_version {short(found)}, this version of dp-ir reads {FORMAT_VERSION}: update dp-ir, "
             "or write the bundle again."
         )
-    values: dict[str, Any] = {}
-    for name, kinds in _SETTING_TYPES.items():
-        value = content.get(name)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise BundleError(
-                f"{path} has {name} = {_short(value)}: expected {kinds[0].__name__}; write the bundle again."
-            )
-        values[name] = value
+    # Bundles that were written before there was a dial gave samples.
+    values = typed_values({"detail": 1.0, **content}, _SETTING_TYPES, str(path), BundleError)
     try:
         networks = {kind: NetworkEntry(**content["networks"][kind]) for kind in PARTS if kind in content["networks"]}
         partners = {str(name): str(value) for name, value in content.get("partners", {}).items()}
@@ -302,21 +319,10 @@ def _parse(content: Any, path: Path) -> BundleConfig:
     return BundleConfig(BundleSettings(**values), networks, partners)
 
 
-def _short(value: Any) -> str:
-    """A value that a file states, in a sentence of bounded length."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
-
-
 _SETTING_TYPES: dict[str, tuple[type, ...]] = {
+    **CHAIN_SETTINGS,
+    "detail": (float, int),
     "task": (str,),
-    "schedule": (dict,),
-    "tau": (int, float),
-    "steps": (int,),
-    "sampler": (str,),
-    "spacing": (str,),
-    "sigma_min": (float, int),
-    "eta": (float, int),
     "quality": (dict,),
     "licence": (str,),
 }

@@ -7,13 +7,14 @@ from typing import Any
 
 from dp_ir.checkpoints.architectures import ARCHITECTURES
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
+from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, trained_for
 
 _ROLES: dict[Kind, str] = {
     "restorer": "Restorer: observation → E[x0 | y]",
     "denoiser": "Denoiser: noisy image and noise level → E[x0 | x_t]",
     "fusion": "Fusion: both estimates → E[x0 | y, x_t]",
 }
-_SETTINGS = ("tau", "steps", "sampler", "spacing", "sigma_min", "eta")
+_SETTINGS = (*CHAIN_SETTINGS, "detail")
 
 
 def render_card(
@@ -46,8 +47,7 @@ def render_card(
         f"Licence of the weights: {licence}.",
     ]
     if "fusion" in records:
-        sampling = [("schedule", settings["schedule"]), *((key, settings[key]) for key in _SETTINGS)]
-        lines += ["", "## Sampling", "", *_table(sampling)]
+        lines += ["", "## Sampling", "", *_table((key, settings[key]) for key in _SETTINGS)]
     if settings["quality"]:
         lines += ["", "## Measured quality", "", *_table(settings["quality"].items())]
     for kind, record in records.items():
@@ -87,7 +87,9 @@ def _example(name: str, records: Mapping[Kind, NetworkRecord]) -> list[str]:
 def _rows(record: NetworkRecord) -> Iterator[tuple[str, Any]]:
     yield "architecture", f"{record.architecture} ({record.parameters / 1e6:.2f} M parameters)"
     yield "hyper-parameters", record.config
-    yield from ((key, value) for key, value in record.card.items() if key != "partners")
+    if record.kind == "fusion":
+        yield "trained for", trained_for(record.chain)
+    yield from ((key, value) for key, value in record.card.items() if key not in ("partners", "chain"))
     yield "sha256", record.sha256
 
 

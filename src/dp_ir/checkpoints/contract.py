@@ -57,7 +57,8 @@ class NetworkInfo:
         tiling: "supported", or "discouraged" where what is far away in the image changes the result.
         receptive_field: how far away, in pixels of what goes in, the image changes a pixel of the result noticeably;
             None where that is not known. Tiles are computed with as much context.
-        detail: whether a fusion sees the dial between mean and sample, as its last argument.
+        detail: the least value of the dial between mean (0) and sample (1) that a fusion sees, as its last argument;
+            below it lies a straight line to the restorer's estimate. None for one that does not see the dial.
     """
 
     scale: int | None = None
@@ -70,7 +71,7 @@ class NetworkInfo:
     half_safe: bool = False
     tiling: Tiling = "supported"
     receptive_field: int | None = None
-    detail: bool = False
+    detail: float | None = None
 
     def __post_init__(self) -> None:
         low, high = self.value_range
@@ -89,6 +90,8 @@ class NetworkInfo:
                 f"scale {self.scale}, channels {self.channels}, size_multiple {self.size_multiple} and min_size "
                 f"{self.min_size} must each be at least 1."
             )
+        if self.detail is not None and not 0 < self.detail <= 1:
+            raise NetworkContractError(f"detail is {self.detail}: expected a number above 0 and at most 1, or None.")
         if self.receptive_field is not None and self.receptive_field < 0:
             raise NetworkContractError(
                 f"receptive_field is {self.receptive_field}: expected a number of pixels of at least 0, or None."

@@ -94,7 +94,7 @@ class GuardedNetwork(nn.Module):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             call = self.network if self.run is None else self.run
             levels = [] if sigma is None else self._with_sigma(entered, sigma * self._width)
-            result = call(*(levels or entered), *(detail if self.info.detail else ()))
+            result = call(*(levels or entered), *(() if self.info.detail is None else detail))
         scale = self._check(result, given)
         restored = self._leave(result.float()[..., : scale * height, : scale * width])
         if not bool(torch.isfinite(restored).all()):

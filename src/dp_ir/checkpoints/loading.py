@@ -10,12 +10,12 @@ from typing import Any
 from torch import nn
 
 from dp_ir.checkpoints.architectures import architecture_of
-from dp_ir.checkpoints.bundle import bundle_network, locate_bundle
+from dp_ir.checkpoints.bundle import bundle_network, bundle_record, locate_bundle
 from dp_ir.checkpoints.contract import Denoiser, NetworkInfo, Restorer, info_from, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
-from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, load_network
+from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, load_network, read_record
 from dp_ir.checkpoints.probe import probe as check_units
 from dp_ir.checkpoints.recognition import recognise
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
@@ -84,7 +84,7 @@ def read_network(path: Path, kind: Kind | None = None) -> tuple[nn.Module, Netwo
     """
     if is_matconvnet(path):
         module = recognise(read_matconvnet(path), str(path))
-    elif weight_format(path) == "safetensors" and "dp_ir" in read_metadata(path):
+    elif _says_what_it_is(path):
         module, record = load_network(path)
         if kind not in (None, record.kind):
             raise CheckpointError(f"{path} holds a {record.kind}: expected a {kind}.")
@@ -125,6 +125,22 @@ def find_network(kind: Kind, source: Any, revision: str | None = None) -> tuple[
     if (file := locate_file(source, revision=revision)) is not None:
         return read_network(file, kind)
     return bundle_network(locate_bundle(source, revision=revision), kind)
+
+
+def find_record(kind: Kind, source: str | Path) -> NetworkRecord | None:
+    """What the network that a source names says of itself, without its weights; None where it says nothing.
+
+    Raises:
+        BundleError, CheckpointError, MissingExtraError: as `load_restorer`.
+    """
+    if (file := locate_file(source)) is None:
+        return bundle_record(locate_bundle(source), kind)
+    return read_record(file) if not is_matconvnet(file) and _says_what_it_is(file) else None
+
+
+def _says_what_it_is(path: Path) -> bool:
+    """Whether a weight file is one of this package; raises CheckpointError where it is no weight file."""
+    return weight_format(path) == "safetensors" and "dp_ir" in read_metadata(path)
 
 
 def _likely_kind(info: NetworkInfo) -> Kind:

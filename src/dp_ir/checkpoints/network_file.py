@@ -38,7 +38,8 @@ class NetworkRecord:
         config: the constructor's keyword arguments.
         kind: what the network is for.
         card: free JSON about how it came about: data, steps, seconds, hardware, quality, licence. A fusion's card
-            names the networks it was trained with: {"partners": {"restorer_sha256": ..., "denoiser_sha256": ...}}.
+            names the networks it was trained with: {"partners": {"restorer_sha256": ..., "denoiser_sha256": ...}},
+            and the sampler calls it was trained through, if it was: {"chain": {"tau": ..., "steps": ..., ...}}.
         info: fields of `NetworkInfo` that were stated, where they are not what the network says of itself.
         sha256: identity of the network: its architecture, hyper-parameters and float32 weights. Neither the card nor
             the precision of storage changes it.
@@ -58,6 +59,12 @@ class NetworkRecord:
         """Identities of the networks a fusion was trained with; empty where the card does not say."""
         partners = self.card.get("partners", {})
         return dict(partners) if isinstance(partners, Mapping) else {}
+
+    @property
+    def chain(self) -> dict[str, Any]:
+        """The sampler calls a fusion was trained through, see `trained_for`; empty of one trained for estimates."""
+        chain = self.card.get("chain", {})
+        return dict(chain) if isinstance(chain, Mapping) else {}
 
 
 def describe(

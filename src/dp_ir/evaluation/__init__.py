@@ -1,5 +1,6 @@
 """Metrics with their protocols, methods, comparisons, studies and reports."""
 
+from dp_ir.evaluation.band_energy import BandEnergy
 from dp_ir.evaluation.comparison import Scores, score
 from dp_ir.evaluation.cost import Cost, flops, parameters, peak_memory, restoration_cost
 from dp_ir.evaluation.dataset import ImagePair, PairedImages
@@ -14,6 +15,7 @@ from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, LinearPSNR, Metric, Set
 from dp_ir.evaluation.noise_control import NoiseControl, noise_control
 from dp_ir.evaluation.report import Bar, Report, Table
 from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, SetRecord
+from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -23,10 +25,12 @@ __all__ = [
     "MSSSIM",
     "PSNR",
     "SSIM",
+    "BandEnergy",
     "Bar",
     "Cost",
     "ImagePair",
     "LinearPSNR",
+    "MeanPSNR",
     "Method",
     "MethodInfo",
     "Metric",
@@ -42,6 +46,7 @@ __all__ = [
     "SetMetric",
     "SetRecord",
     "SlicedWasserstein",
+    "SpreadError",
     "Table",
     "flops",
     "load_inception",

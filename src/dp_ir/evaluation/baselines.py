@@ -53,6 +53,7 @@ class Baseline(ABC):
     parts: Mapping[str, GuardedNetwork]
     kind: ClassVar[str] = ""
     trained: ClassVar[tuple[str, ...]] = ()
+    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for key, value in self.settings.items():

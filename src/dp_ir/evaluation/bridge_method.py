@@ -64,6 +64,11 @@ class BridgeMethod:
         """The bridge: all of it is trained for the task."""
         return ("bridge",)
 
+    @property
+    def draws(self) -> bool:
+        """Whether it draws samples: it does where it was trained with noise on its start."""
+        return float(self.bridge.network.noise) > 0
+
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation (1, 3, h, w)."""
         with torch.inference_mode():

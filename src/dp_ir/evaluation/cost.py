@@ -332,7 +332,7 @@ def cost_report(
     """
     networks: dict[str, Any] = dict(restoration.networks.items())
     infos: dict[str, NetworkInfo] = dict(restoration.infos.items())
-    steps = restoration.settings.steps if restoration.settings.tau else 0
+    steps = len(restoration.chain().sigmas) - 1
     rows: list[list[Cell]] = [
         [role, _count(parameters({role: network})), "yes" if role == "fusion" else "no"]
         for role, network in networks.items()

@@ -9,7 +9,7 @@ from typing import Any
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.cost import parameters, restoration_cost
-from dp_ir.evaluation.method import Method
+from dp_ir.evaluation.method import Method, draws_samples
 from dp_ir.evaluation.methods import parse_method
 from dp_ir.evaluation.metric_names import metric_name
 from dp_ir.evaluation.metrics import Metric
@@ -31,6 +31,7 @@ class Described:
         protocol: a line about it, if it has one.
         tuned_on: metric that a noise control is to be tuned for; else empty.
         base: of that, the method whose images it starts from.
+        draws: whether it draws samples.
     """
 
     given: str | Method
@@ -39,6 +40,7 @@ class Described:
     protocol: str = ""
     tuned_on: str = ""
     base: str = ""
+    draws: bool = False
 
     @property
     def name(self) -> str:
@@ -87,8 +89,9 @@ def _description(given: str | Method, device: str, precision: str) -> Described:
         flops_size=None if cost is None else cost.size,
     )
     if isinstance(method, NoiseMethod) and method.std is None:
-        return Described(given, info, method.base.identity, tuned_on=method.metric)
-    return Described(given, info, method.identity, protocol=str(getattr(method, "protocol", "")))
+        return Described(given, info, method.base.identity, tuned_on=method.metric, draws=True)
+    protocol = str(getattr(method, "protocol", ""))
+    return Described(given, info, method.identity, protocol, draws=draws_samples(method))
 
 
 def _training_images(networks: Mapping[str, Any], roles: Collection[str]) -> int | None:

@@ -1,14 +1,15 @@
 """Running methods on data sets and judging what they make: everything stored, nothing done twice.
 
 Every output is stored as an 8-bit PNG (of a burst 16-bit) and judged from that file, so a method that is run here and a
-folder of images that another program made are judged alike. Image i of a data set has the seed ``seed + i``.
+folder of images that another program made are judged alike. Image i of a data set has the seed ``seed + i``, and
+sample j of it, where a metric asks for several, the one that `Restoration` gives it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dp_ir.evaluation.image_records import (
     ImageRecord,
     fingerprint,
     pair_digest,
+    read_json,
     shown_observation,
     store_image,
     stored_bits,
@@ -33,9 +35,12 @@ from dp_ir.evaluation.metric_names import metric_info
 from dp_ir.evaluation.metrics import Metric, SetMetric
 from dp_ir.evaluation.noise_method import NoisyImages, tune, tuning_note
 from dp_ir.evaluation.report import machine
-from dp_ir.evaluation.results import Record, Results, SetRecord
-from dp_ir.evaluation.stored import OBSERVATION, TARGET, stored_image
+from dp_ir.evaluation.results import RankHistogram, Record, Results, SetRecord
+from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
+from dp_ir.evaluation.samples import RANKS_PROTOCOL, Judged, judge_samples, samples_asked_for, spread_figures
+from dp_ir.evaluation.stored import OBSERVATION, TARGET, stored_image, stored_sample
 from dp_ir.evaluation.workshop import Job, Workshop, do_all, sentence_of
+from dp_ir.restoration.seeds import sample_seed
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,9 @@ def evaluate(
         MissingExtraError: a metric needs a package that is not installed.
     """
     tell = watch or (lambda progress: None)
-    described = describe(methods, metrics, device, precision)
+    samples = samples_asked_for([*metrics, *set_metrics])
+    single = [metric for metric in metrics if not isinstance(metric, MeanPSNR)]
+    described = describe(methods, single, device, precision)
     check_names([dataset.name for dataset in datasets], "data sets", "name their folders differently")
     items = _prepare(datasets, out, limit, tell)
     ordinary = [entry for entry in described if not entry.tuned_on]
@@ -131,14 +138,16 @@ def evaluate(
     }
     runs = {entry.name: entry.given for entry in ordinary}
     runs |= {name: given for name, given in bases.items() if name not in runs}
-    workshop = Workshop(out, runs, datasets, metrics, device, precision)
+    workshop = Workshop(out, runs, datasets, single, device, precision)
     total = len(items) * (len(runs) + len(described) - len(ordinary))
     run = _Run(workshop, processes, seed, total, tell)
     run.do([run.job(name, item, identities[name]) for name in runs for item in items])
     for entry in described:
         if entry.tuned_on:
             _add_noise(run, entry, items)
-    records = [_record(run, entry, item) for entry in described for item in items]
+    if samples > 1:
+        _draw(run, described, items, samples, [*metrics, *set_metrics])
+    records = [_record(run, entry, item, metrics) for entry in described for item in items]
     sets = _judge_sets(run, records, items, set_metrics)
     notes = [entry.protocol for entry in described if entry.protocol] + run.notes
     if (grey := sum(item.grey for item in items)) and any(metric.name == "PSNR-Y" for metric in metrics):
@@ -146,6 +155,8 @@ def evaluate(
             f"Greyscale targets ({grey} of all) are compared as RGB with three equal channels; programs that take a "
             "grey file as Y itself give 1.32 dB less PSNR-Y for it, which is 0.09 dB in the mean of Set14"
         )
+    if any(record.ranks for record in sets):
+        notes.append(RANKS_PROTOCOL)
     if any(entry.info.flops_base is not None for entry in described):
         notes.append(FLOPS_PROTOCOL)
     return Results(
@@ -167,21 +178,26 @@ class _Run:
         self, workshop: Workshop, processes: int, seed: int, total: int, tell: Callable[[Progress], None]
     ) -> None:
         self.workshop, self.processes, self.seed = workshop, max(1, processes), seed
-        self.records: dict[tuple[str, int, int], ImageRecord] = {}
+        self.records: dict[tuple[str, int, int, int], ImageRecord] = {}  # by method, data set, image and sample
+        self.judged: dict[tuple[str, int, int], Judged] = {}
+        self.late: dict[tuple[str, int], NoisyImages] = {}
         self.notes: list[str] = []
-        self._total, self._tell = total, tell
+        self.total, self._tell = total, tell
 
-    def job(self, method: str, item: _Item, identity: str, late: Method | None = None) -> Job:
-        own = self.seed + item.image
+    def job(self, method: str, item: _Item, identity: str, late: Method | None = None, sample: int = 0) -> Job:
+        own = sample_seed(self.seed + item.image, sample)
         made_of = fingerprint(identity, item.observation, own)
-        return Job(method, item.dataset, item.image, item.name, own, made_of, item.target, late)
+        return Job(method, item.dataset, item.image, item.name, own, made_of, item.target, late, sample)
+
+    def record(self, method: str, item: _Item, sample: int = 0) -> ImageRecord:
+        return self.records[method, item.dataset, item.image, sample]
 
     def do(self, jobs: Sequence[Job]) -> None:
         """Do what is missing of some jobs."""
         rest = []
         for job in jobs:
             record = self.workshop.record(job)
-            if record is None or self.workshop.missing(record):
+            if record is None or self.workshop.missing(job, record):
                 rest.append(job)
             else:
                 self._keep(job, record, {})
@@ -189,13 +205,15 @@ class _Run:
             self._keep(job, record, reasons)
 
     def say(self, doing: str) -> None:
-        self._tell(Progress(len(self.records), self._total, doing))
+        self._tell(Progress(len(self.records), self.total, doing))
+
+    def say_reasons(self, of_what: str, reasons: Mapping[str, str]) -> None:
+        self.notes += [f"{metric} has no value for {of_what}: {reason}" for metric, reason in reasons.items()]
 
     def _keep(self, job: Job, record: ImageRecord, reasons: Mapping[str, str]) -> None:
-        self.records[job.method, job.dataset, job.image] = record
+        self.records[job.method, job.dataset, job.image, job.sample] = record
         dataset = self.workshop.datasets[job.dataset].name
-        for metric, reason in reasons.items():
-            self.notes.append(f"{metric} has no value for '{job.name}' of {dataset}: {reason}")
+        self.say_reasons(f"'{job.name}' of {dataset}", reasons)
         self.say(f"{job.method}: {dataset}/{job.name}")
 
 
@@ -223,7 +241,7 @@ def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callab
             ):
                 path = stored_image(out, folder, dataset.name, pair.name)
                 stamp = path.with_suffix(".json")
-                if not path.is_file() or _read_json(stamp).get("shows") != digest:
+                if not path.is_file() or read_json(stamp).get("shows") != digest:
                     store_image(path, image, stored_bits(pair.camera))
                     write_json(stamp, {"shows": digest})
         check_names(names, f"images of '{dataset.name}'", "rename one of the files")
@@ -239,7 +257,7 @@ def _add_noise(run: _Run, entry: Described, items: Sequence[_Item]) -> None:
     metric = tuning_metric(entry.tuned_on, workshop.metrics)
     for number, dataset in enumerate(workshop.datasets):
         mine = [item for item in items if item.dataset == number]
-        kept = [(item, run.records[entry.base, number, item.image]) for item in mine]
+        kept = [(item, run.record(entry.base, item)) for item in mine]
         kept = [(item, record) for item, record in kept if record.error is None and metric.protocol in record.values]
         std, calls = 0.0, {}
         if kept:
@@ -248,6 +266,7 @@ def _add_noise(run: _Run, entry: Described, items: Sequence[_Item]) -> None:
             calls = dict(kept[0][1].calls)
             run.notes.append(tuning_note(entry.name, dataset.name, std, metric.name))
         late = NoisyImages(entry.name, workshop.out, entry.base, entry.identity, std, calls)
+        run.late[entry.name, number] = late
         run.do([run.job(entry.name, item, late.identity, late) for item in mine])
 
 
@@ -260,29 +279,69 @@ def _tuned(
     seeds = [run.seed + place for place in places]
     key = fingerprint(metric.protocol, *seeds, *(record.image + record.target for _, record in kept))
     path = stored_image(out, entry.name, dataset.name, "x").with_name(".tuning.json")
-    stored = _read_json(path)
+    stored = read_json(path)
     if stored.get("key") == key:
         return float(stored["std"])
     files = [stored_image(out, entry.base, dataset.name, item.name) for item, _ in kept]
-    std, _ = tune(metric, files, _Targets(dataset, places), seeds)
+    std = tune(metric, files, _Targets(dataset, places), seeds)
     write_json(path, {"key": key, "std": std})
     return std
+
+
+# ---- several samples of each image -----------------------------------------------------------------------------------
+
+
+def _draw(
+    run: _Run, described: Sequence[Described], items: Sequence[_Item], count: int, metrics: Sequence[Metric | SetMetric]
+) -> None:
+    """Draw further samples of what went well, up to `count` of each image, and judge them."""
+    of_images = [metric for metric in metrics if isinstance(metric, MeanPSNR)]
+    of_spread = [metric for metric in metrics if isinstance(metric, SpreadError)]
+    names = ", ".join(metric.name for metric in metrics if isinstance(metric, MeanPSNR | SpreadError))
+    if fixed := [entry.name for entry in described if not entry.draws]:
+        run.notes.append(f"No {names} of {', '.join(fixed)}: one image of each, whatever the seed")
+    drawn = [
+        (entry, item)
+        for entry in described
+        for item in items
+        if entry.draws and run.record(entry.name, item).error is None
+    ]
+    jobs = []
+    for entry, item in drawn:
+        late = run.late.get((entry.name, item.dataset))
+        identity = entry.identity if late is None else late.identity
+        jobs += [run.job(entry.name, item, identity, late, number) for number in range(1, count)]
+    run.total += len(jobs)
+    run.do(jobs)
+    for entry, item in drawn:
+        dataset = run.workshop.datasets[item.dataset]
+        records = [run.record(entry.name, item, number) for number in range(count)]
+        if failed := [record.error for record in records if record.error is not None]:
+            run.notes.append(f"No {names} of {entry.name} for '{item.name}' of {dataset.name}: {failed[0]}")
+            continue
+        run.say(f"{entry.name}: samples of {dataset.name}/{item.name}")
+        files = [stored_sample(run.workshop.out, entry.name, dataset.name, item.name, n) for n in range(count)]
+        images = fingerprint(item.target, *(record.image for record in records))
+        pair = partial(dataset.__getitem__, item.image)
+        judged = judge_samples(files, images, pair, metrics=of_images, spreads=bool(of_spread))
+        run.judged[entry.name, item.dataset, item.image] = judged
+        run.say_reasons(f"'{item.name}' of {dataset.name}", judged.reasons)
 
 
 # ---- results ---------------------------------------------------------------------------------------------------------
 
 
-def _record(run: _Run, entry: Described, item: _Item) -> Record:
+def _record(run: _Run, entry: Described, item: _Item, metrics: Sequence[Metric]) -> Record:
     """What was stored of one method on one image, in the words of the results."""
-    stored = run.records[entry.name, item.dataset, item.image]
+    stored = run.record(entry.name, item)
     seconds, peak = stored.seconds, stored.peak_memory
     if entry.tuned_on and stored.error is None:  # what makes the image is the restorer
-        base = run.records[entry.base, item.dataset, item.image]
+        base = run.record(entry.base, item)
         seconds, peak = base.seconds, base.peak_memory
+    judged = run.judged.get((entry.name, item.dataset, item.image))
+    known = {**stored.values, **(judged.values if judged else {})}
     values = {
-        metric.name: stored.values[metric.protocol]
-        for metric in run.workshop.metrics
-        if metric.protocol in stored.values and stored.error is None
+        metric.name: known[metric.protocol] for metric in metrics if metric.protocol in known and stored.error is None
     }
     dataset = run.workshop.datasets[item.dataset].name
     return Record(entry.name, dataset, item.name, values, dict(stored.calls), seconds, peak, stored.error)
@@ -302,7 +361,16 @@ def _judge_sets(
         common = [item for item in mine if all(item.name in names for names in good.values())]
         for method in good if common else ():
             run.say(f"{method}: all of {dataset.name}")
-            made.append(SetRecord(method, dataset.name, _set_values(run, method, dataset, common, metrics)))
+            of_spread = [metric for metric in metrics if isinstance(metric, SpreadError)]
+            plain = [metric for metric in metrics if not isinstance(metric, SpreadError)]
+            values = _set_values(run, method, dataset, common, plain)
+            judged = [own for item in common if (own := run.judged.get((method, item.dataset, item.image)))]
+            ranks: Mapping[str, RankHistogram] = {}
+            if of_spread and len(judged) == len(common):  # a figure over fewer images would not be comparable
+                figures = spread_figures([own.spreads for own in judged], of_spread)
+                values, ranks = {**values, **figures.values}, figures.ranks
+                run.say_reasons(f"{method} on {dataset.name}", figures.reasons)
+            made.append(SetRecord(method, dataset.name, values, ranks))
     return made
 
 
@@ -310,10 +378,10 @@ def _set_values(
     run: _Run, method: str, dataset: Any, items: Sequence[_Item], metrics: Sequence[SetMetric]
 ) -> dict[str, float]:
     out = run.workshop.out
-    stored = [run.records[method, item.dataset, item.image] for item in items]
+    stored = [run.record(method, item) for item in items]
     key = fingerprint(*(record.image + record.target for record in stored))
     path = stored_image(out, method, dataset.name, "x").with_name(".set.json")
-    content = _read_json(path)
+    content = read_json(path)
     known = content.get("values", {}) if content.get("key") == key else {}
     outputs = ImageFiles([stored_image(out, method, dataset.name, item.name) for item in items])
     values: dict[str, float] = {}
@@ -322,17 +390,8 @@ def _set_values(
             try:
                 known[metric.protocol] = float(metric(outputs, _Targets(dataset, [item.image for item in items])))
             except Exception as error:  # such as too few images for it; the other metrics go on
-                run.notes.append(f"{metric.name} has no value for {method} on {dataset.name}: {sentence_of(error)}")
+                run.say_reasons(f"{method} on {dataset.name}", {metric.name: sentence_of(error)})
                 continue
             write_json(path, {"key": key, "values": known})
         values[metric.name] = known[metric.protocol]
     return values
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none that can be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

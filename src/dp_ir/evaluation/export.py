@@ -16,9 +16,9 @@ from typing import Any
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.page import results_page
-from dp_ir.evaluation.plots import Axis, Point, plane
+from dp_ir.evaluation.plots import Axis, Point, Series, curves, plane
 from dp_ir.evaluation.report import Report, Table, format_cell, write_whole
-from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, SetRecord
+from dp_ir.evaluation.results import MethodInfo, MetricInfo, RankHistogram, Record, Results, SetRecord
 from dp_ir.evaluation.stored import safe_name
 from dp_ir.evaluation.summary import protocols, summarise, tables
 
@@ -37,7 +37,7 @@ def write_all(
         out: folder that holds the images as `evaluation.stored.stored_image` says; images that are not there are left
             out of the page.
         reference: method that the others are shown against.
-        plots: files in `out` that belong to the comparison; plane-DATASET.svg is drawn if None.
+        plots: files in `out` that belong to the comparison; plane-DATASET.svg and ranks-DATASET.svg are drawn if None.
 
     Raises:
         DataError: the folder cannot be written to.
@@ -51,7 +51,7 @@ def write_all(
         written.append(write_whole(out / "results.csv", to_csv(results)))
         written.append(write_whole(out / "results.md", report.to_markdown()))
         written.append(write_whole(out / "results.tex", to_latex(report)))
-        plots = _planes(results, out) if plots is None else plots
+        plots = [*_planes(results, out), *_rank_plots(results, out)] if plots is None else plots
         written += plots
         page = results_page(results, out, report, plots=plots, reference=reference)
         written.append(write_whole(out / "index.html", page))
@@ -107,7 +107,7 @@ def from_json(text: str) -> Results:
             datasets=tuple(content["datasets"]),
             metrics=tuple(MetricInfo(**entry) for entry in content["metrics"]),
             records=tuple(Record(**_with_numbers(entry)) for entry in content["records"]),
-            sets=tuple(SetRecord(**_with_numbers(entry)) for entry in content["sets"]),
+            sets=tuple(SetRecord(**_with_ranks(_with_numbers(entry))) for entry in content["sets"]),
             notes=tuple(content["notes"]),
             machine=content["machine"],
         )
@@ -191,6 +191,7 @@ _LATEX = {
     "]": "{]}",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
     "±": r"$\pm$",
     "\u00d7": r"$\times$",
     "\u03c3": r"$\sigma$",
@@ -226,6 +227,31 @@ def _planes(results: Results, out: Path) -> list[Path]:
     return written
 
 
+def _rank_plots(results: Results, out: Path) -> list[Path]:
+    """The rank histograms of every data set where a spread was measured, one panel per part, one line per method."""
+    written = []
+    for dataset in results.datasets:
+        records = [record for record in results.sets if record.dataset == dataset and record.ranks]
+        if not records:
+            continue
+        parts = list(dict.fromkeys(part for record in records for part in record.ranks))
+        cells = len(next(iter(records[0].ranks.values())).shares)
+        axes = {part: Axis(f"share of places x {cells}, {part}") for part in parts}
+        lines = [
+            Series(
+                record.method,
+                range(cells),
+                {axes[part].label: [share * cells for share in own.shares] for part, own in record.ranks.items()},
+            )
+            for record in records
+        ]
+        lines.append(Series("honest", range(cells), {axis.label: [1.0] * cells for axis in axes.values()}))
+        path = out / f"ranks-{safe_name(dataset)}.svg"
+        x = Axis(f"rank of the truth among {cells - 1} samples")
+        written.append(curves(lines, path, x=x, y=list(axes.values()), title=dataset))
+    return written
+
+
 def _strict(value: Any) -> Any:
     """The same structure in types that strict JSON has."""
     if isinstance(value, float):
@@ -240,6 +266,12 @@ def _strict(value: Any) -> Any:
 def _with_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Values that are texts ("inf") as the numbers they stand for."""
     return {**entry, "values": {name: float(value) for name, value in entry["values"].items()}}
+
+
+def _with_ranks(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A data set's figures with its histograms as such; files of earlier versions have none."""
+    ranks = entry.get("ranks", {})
+    return {**entry, "ranks": {p: RankHistogram(tuple(own["shares"]), own["unevenness"]) for p, own in ranks.items()}}
 
 
 def _with_size(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,11 @@ class FunctionMethod:
         return {"restorer": self.function} if isinstance(self.function, torch.nn.Module) else {}
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws samples: where it takes a seed."""
+        return _takes_seed(self.function)
+
+    @property
     def identity(self) -> str:
         """File, name and settings."""
         function = self.source.rpartition(":")[2]

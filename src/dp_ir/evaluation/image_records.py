@@ -96,6 +96,15 @@ def write_json(path: Path, content: Any) -> None:
         raise DataError(str(error)) from error
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def store_image(path: Path, image: Tensor, bit_depth: int = 8) -> None:
     """Write (1, 3, H, W) as a PNG of 8 or 16 bits, clipped to [0, 1], whole or not at all; raises DPIRError."""
     values = image[0].detach().float().cpu().clamp(0.0, 1.0).permute(1, 2, 0).numpy()

@@ -52,7 +52,11 @@ class Output:
 
 
 class Method(Protocol):
-    """A method that is compared with others; implementations are small frozen dataclasses or classes."""
+    """A method that is compared with others; implementations are small frozen dataclasses or classes.
+
+    One that draws samples, so that another seed gives another image, says so with an attribute `draws`, see
+    `draws_samples`.
+    """
 
     @property
     def name(self) -> str:
@@ -77,3 +81,8 @@ class Method(Protocol):
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; the same seed gives the same image."""
         ...
+
+
+def draws_samples(method: Method) -> bool:
+    """Whether another seed gives another image; a method without an attribute `draws` gives one image."""
+    return bool(getattr(method, "draws", False))

@@ -103,7 +103,7 @@ class RestorationMethod:
 
     @property
     def networks(self) -> Mapping[str, Any]:
-        """Those that are run: with tau = 0 the restorer alone."""
+        """Those that are run: with tau = 0 or detail = 0 the restorer alone."""
         own = self.restoration
         return {
             kind: GuardedNetwork(
@@ -115,11 +115,20 @@ class RestorationMethod:
     @property
     def trained(self) -> tuple[str, ...]:
         """The fusion, or the restorer where it runs alone."""
-        return ("restorer",) if self.restoration.settings.tau == 0 else ("fusion",)
+        return ("fusion",) if self._samples else ("restorer",)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws samples: not where the restorer runs alone."""
+        return self._samples
 
     @property
     def _used(self) -> list[Any]:
-        return [kind for kind in self.restoration.networks if kind == "restorer" or self.restoration.settings.tau != 0]
+        return [kind for kind in self.restoration.networks if kind == "restorer" or self._samples]
+
+    @property
+    def _samples(self) -> bool:
+        return self.restoration.chain().tau != 0
 
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; raises DPIRError as `Restoration` does."""
@@ -252,6 +261,7 @@ KINDS: dict[str, KindFunction] = {
     "bridge": lazily("dp_ir.evaluation.bridge_method", "bridge_method"),
     "upsampled": lazily("dp_ir.evaluation.variants", "upsampled_method"),
     "weaker": lazily("dp_ir.evaluation.variants", "weaker_method"),
+    "line": lazily("dp_ir.evaluation.variants", "line_method"),
     "sdedit": lazily("dp_ir.evaluation.baselines", "sdedit_method"),
     "ccdf": lazily("dp_ir.evaluation.baselines", "ccdf_method"),
     "diffpir": lazily("dp_ir.evaluation.baselines", "diffpir_method"),
@@ -407,6 +417,7 @@ _CHAIN: dict[str, Callable[[str], Any]] = {
     "eta": float,
     "spacing": str,
     "sigma_min": float,
+    "detail": float,
 }
 _SAYS_NOTHING = {"quality", "licence", "task"}  # settings that leave the images as they are
 _SETTING = re.compile(r"\s*(?P<key>[A-Za-z][\w.-]*)\s*=(?P<value>.*)", re.DOTALL)

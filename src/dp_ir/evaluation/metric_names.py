@@ -12,12 +12,15 @@ from torch import nn
 
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.errors import DataError
+from dp_ir.evaluation.band_energy import BANDS, BandEnergy
 from dp_ir.evaluation.distribution import SlicedWasserstein
 from dp_ir.evaluation.frechet import FID, INCEPTION_FILE, KID, Features, load_inception
 from dp_ir.evaluation.iqa import IQA, load_iqa
 from dp_ir.evaluation.lpips import LPIPS, Backbone, find_backbone, load_lpips
 from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, LinearPSNR, Metric, SetMetric
 from dp_ir.evaluation.results import MetricInfo
+from dp_ir.evaluation.sample_metrics import SAMPLES, MeanPSNR, SpreadError
+from dp_ir.evaluation.spread import PARTS
 from dp_ir.tasks.task import Task
 
 _BURST_BORDER = (
@@ -27,13 +30,19 @@ _BURST_BORDER = (
 DEFAULT_METRICS = ("psnr-y", "psnr", "ssim-y", "lpips", "lpips-half", "swd")
 """What a comparison measures unless asked for more; only LPIPS needs weights."""
 
-SET_METRICS = ("swd", "fid", "kid")
+_BANDS = {f"band-{band}": band for band in range(1, BANDS + 1)}
+_SPREADS = {f"spread-error-{part.replace(' ', '-')}": part for part in PARTS}
+
+SET_METRICS = ("swd", "fid", "kid", *_SPREADS)
 """Names of the metrics of whole sets of images."""
+
+GROUPS = {"bands": tuple(_BANDS), "spread-error": tuple(_SPREADS)}
+"""Names that stand for several metrics."""
 
 METRICS = (
     "psnr", "psnr-y", "psnr-linear", "ssim", "ssim-y", "ms-ssim", "ms-ssim-y",
     "lpips", "lpips-half", "lpips-alex", "lpips-alex-half", "lpips-vgg", "lpips-vgg-half",
-    "dists", "niqe", "topiq", "topiq-delta",
+    "dists", "niqe", "topiq", "topiq-delta", *_BANDS, "psnr-mean",
     *SET_METRICS,
 )  # fmt: skip
 """Every name, as `metric_name` returns it."""
@@ -46,7 +55,10 @@ _ALIASES = {
     "sliced-wasserstein": "swd",
 }  # fmt: skip
 # Decimals in tables, by the first part of the shown name.
-_DIGITS = {"PSNR": 2, "SSIM": 4, "MS": 4, "LPIPS": 4, "DISTS": 4, "NIQE": 2, "TOPIQ": 3, "SWD": 2, "FID": 2, "KID": 2}
+_DIGITS = {
+    "PSNR": 2, "SSIM": 4, "MS": 4, "LPIPS": 4, "DISTS": 4, "NIQE": 2, "TOPIQ": 3, "SWD": 2, "FID": 2, "KID": 2,
+    "Band": 2, "Spread": 2,
+}  # fmt: skip
 
 
 def metric_name(text: str) -> str:
@@ -55,13 +67,24 @@ def metric_name(text: str) -> str:
     The head of a column, such as "LPIPS 1/2", is understood too.
 
     Raises:
-        DataError: no metric is called so; the sentence names the nearest one and all that there are.
+        DataError: no metric is called so, and the sentence names the nearest one and all that there are; or several.
     """
+    names = metric_names(text)
+    if len(names) > 1:
+        raise DataError(f"{text!r} stands for several metrics: name one of {', '.join(names)}.")
+    return names[0]
+
+
+def metric_names(text: str) -> tuple[str, ...]:
+    """The names that a text means, as `metric_name`; more than one for those in `GROUPS`."""
     name = text.strip().lower().replace("1/2", "half").replace("_", "-").replace(" ", "-")
     name = _ALIASES.get(name, name)
+    if name in GROUPS:
+        return GROUPS[name]
     if name not in METRICS:
-        raise DataError(f"There is no metric {text!r}{nearest(name, METRICS)}: known are {', '.join(METRICS)}.")
-    return name
+        known = (*METRICS, *GROUPS)
+        raise DataError(f"There is no metric {text!r}{nearest(name, known)}: known are {', '.join(known)}.")
+    return (name,)
 
 
 def default_metrics(task: Task | None) -> tuple[str, ...]:
@@ -77,16 +100,22 @@ def border_of(task: Task | None) -> int:
 
 
 def make_metrics(
-    names: Sequence[str], *, border: int, weights: Path | None = None, device: str | torch.device = "cpu"
+    names: Sequence[str],
+    *,
+    border: int,
+    weights: Path | None = None,
+    device: str | torch.device = "cpu",
+    samples: int = SAMPLES,
 ) -> tuple[list[Metric], list[SetMetric]]:
     """Metrics of single images and metrics of sets, each in the order of the names; repeated ones count once.
 
     Args:
-        names: as `metric_name` understands them.
+        names: as `metric_names` understands them.
         border: pixels that PSNR, SSIM and MS-SSIM leave out on every side.
         weights: folder that may hold backbones of LPIPS and of FID under their usual names, or the file of the one
             backbone that is asked for. What it does not hold, torchvision and torch-fidelity have or download.
         device: where the networks run.
+        samples: of each image, for the metrics that are about several.
 
     Raises:
         DataError: an unknown name, no such file or folder, or a backbone that is neither on disk nor to be downloaded.
@@ -96,8 +125,8 @@ def make_metrics(
     """
     if weights is not None and not weights.exists():
         raise DataError(f"There is no file or folder '{weights}' with the weights of metrics; name an existing one.")
-    maker = _Maker(border, weights, torch.device(device))
-    wanted = dict.fromkeys(metric_name(name) for name in names)
+    maker = _Maker(border, weights, torch.device(device), samples)
+    wanted = dict.fromkeys(name for text in names for name in metric_names(text))
     return (
         [maker.image_metric(name) for name in wanted if name not in SET_METRICS],
         [maker.set_metric(name) for name in wanted if name in SET_METRICS],
@@ -111,17 +140,19 @@ def metric_info(metric: Metric | SetMetric) -> MetricInfo:
         protocol=metric.protocol,
         higher_is_better=metric.higher_is_better,
         digits=_DIGITS.get(metric.name.replace(" ", "-").split("-")[0], 3),
-        of_sets=metric.name.lower() in SET_METRICS,
+        of_sets=metric.name.lower().replace(" ", "-") in SET_METRICS,
+        ideal=float(getattr(metric, "ideal", 0.0)),
     )
 
 
 class _Maker:
     """Makes metrics that share their networks."""
 
-    def __init__(self, border: int, weights: Path | None, device: torch.device) -> None:
+    def __init__(self, border: int, weights: Path | None, device: torch.device, samples: int) -> None:
         self.border = border
         self.weights = weights
         self.device = device
+        self.samples = samples
         self._lpips: dict[Backbone, nn.Module] = {}
         self._iqa: dict[str, IQA] = {}
         self._inception: Features | None = None
@@ -129,6 +160,10 @@ class _Maker:
     def image_metric(self, name: str) -> Metric:
         if name == "psnr-linear":
             return LinearPSNR(border=self.border)
+        if name == "psnr-mean":
+            return MeanPSNR(self.border, self.samples)
+        if name in _BANDS:
+            return BandEnergy(_BANDS[name])
         pixels: dict[str, Callable[..., Metric]] = {"psnr": PSNR, "ssim": SSIM, "ms-ssim": MSSSIM}
         kind = name.removesuffix("-y")
         if kind in pixels:
@@ -141,6 +176,8 @@ class _Maker:
     def set_metric(self, name: str) -> SetMetric:
         if name == "swd":
             return SlicedWasserstein()
+        if name in _SPREADS:
+            return SpreadError(_SPREADS[name], self.samples)
         return FID(self.inception()) if name == "fid" else KID(self.inception())
 
     def iqa(self, name: str) -> IQA:

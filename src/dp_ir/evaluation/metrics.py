@@ -42,8 +42,8 @@ class Metric(Protocol):
         ...
 
     @property
-    def higher_is_better(self) -> bool:
-        """Direction of the metric."""
+    def higher_is_better(self) -> bool | None:
+        """Direction of the metric; None where what is nearest to its attribute `ideal` (0 without one) is best."""
         ...
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ class SetMetric(Protocol):
         ...
 
     @property
-    def higher_is_better(self) -> bool:
-        """Direction of the metric."""
+    def higher_is_better(self) -> bool | None:
+        """Direction of the metric; None where what is nearest to its attribute `ideal` (0 without one) is best."""
         ...
 
     def __call__(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> float:

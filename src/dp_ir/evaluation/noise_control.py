@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dp_ir.diffusion.noise import generators, randn
 from dp_ir.errors import DataError
+from dp_ir.evaluation.metric_names import metric_info
 from dp_ir.evaluation.metrics import Metric
 
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
@@ -114,12 +115,12 @@ def noise_control(
             f"The noise control needs as many outputs as targets, at least one, but there are {len(restored)} and "
             f"{len(targets)}."
         )
-    sign = -1.0 if metric.higher_is_better else 1.0
+    loss = metric_info(metric).loss
 
     def objective(std: float) -> float:
         noisy = add_noise(restored, std, seed)
         values = [metric(output, target) for output, target in zip(noisy, targets, strict=True)]
-        return sign * float(torch.cat(values).mean())
+        return loss(float(torch.cat(values).mean()))
 
     std, _ = minimise(objective, grid, tolerance)
     return NoiseControl(

@@ -12,6 +12,7 @@ import torch
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import identity_text, read_settings, restorer_method
+from dp_ir.evaluation.metric_names import metric_info
 from dp_ir.evaluation.metrics import Metric
 from dp_ir.evaluation.noise_control import DEFAULT_GRID, add_noise, minimise
 from dp_ir.evaluation.stored import stored_image
@@ -36,6 +37,7 @@ class NoiseMethod:
     base: Method
     metric: str
     std: float | None = None
+    draws: bool = field(default=True, init=False)
 
     @property
     def identity(self) -> str:
@@ -84,6 +86,7 @@ class NoisyImages:
     calls: Mapping[str, int]
     networks: Mapping[str, Any] = field(default_factory=dict, init=False)
     trained: tuple[str, ...] = field(default=(), init=False)
+    draws: bool = field(default=True, init=False)
 
     @property
     def identity(self) -> str:
@@ -107,7 +110,7 @@ def noise_method(name: str, source: str, settings: dict[str, str], device: str) 
     return NoiseMethod(name, base, values.get("metric", "lpips"), values.get("std"))
 
 
-def tune(metric: Metric, images: Sequence[Path], targets: Sequence[Any], seeds: Sequence[int]) -> tuple[float, float]:
+def tune(metric: Metric, images: Sequence[Path], targets: Sequence[Any], seeds: Sequence[int]) -> float:
     """The strength of white noise that is best for the mean of a metric; images are read one at a time.
 
     Args:
@@ -117,19 +120,18 @@ def tune(metric: Metric, images: Sequence[Path], targets: Sequence[Any], seeds: 
         seeds: of the noise, one per image.
 
     Returns:
-        The strength in [0, 1] image units and the metric's mean there.
+        The strength in [0, 1] image units.
     """
-    sign = -1.0 if metric.higher_is_better else 1.0
+    loss = metric_info(metric).loss
 
     def objective(std: float) -> float:
         values = [
             metric(add_noise([load_rgb(path)], std, seed)[0], targets[index])
             for index, (path, seed) in enumerate(zip(images, seeds, strict=True))
         ]
-        return sign * float(torch.cat(values).mean())
+        return loss(float(torch.cat(values).mean()))
 
-    std, value = minimise(objective, DEFAULT_GRID, TOLERANCE)
-    return std, sign * value
+    return minimise(objective, DEFAULT_GRID, TOLERANCE)[0]
 
 
 def tuning_note(name: str, dataset: str, std: float, metric: str) -> str:

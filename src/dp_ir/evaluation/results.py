@@ -13,16 +13,29 @@ class MetricInfo:
     Args:
         name: head of the column, such as "PSNR-Y" or "LPIPS 1/2".
         protocol: one line that lets somebody else compute the same number.
-        higher_is_better: its direction.
+        higher_is_better: its direction; None where neither is better, but what is nearest to `ideal`.
         digits: decimals in tables.
         of_sets: whether there is one value per data set (FID, SWD) rather than one per image.
+        ideal: the best value of a metric without direction.
     """
 
     name: str
     protocol: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     digits: int = 3
     of_sets: bool = False
+    ideal: float = 0.0
+
+    def loss(self, value: float) -> float:
+        """What a value is worth: the smaller, the better, whatever the direction.
+
+        Example:
+            >>> MetricInfo("Band 1", "log2 of a ratio", None).loss(-2.0)
+            2.0
+        """
+        if self.higher_is_better is None:
+            return abs(value - self.ideal)
+        return -value if self.higher_is_better else value
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,19 @@ class Record:
 
 
 @dataclass(frozen=True)
+class RankHistogram:
+    """Where the truth stands among n samples of a method, over all places of a data set's images; see `spread`.
+
+    Args:
+        shares: of the n + 1 ranks, from below all samples to above all of them.
+        unevenness: largest deviation of a share from 1 / (n + 1), relative to that: 0 for honest samples.
+    """
+
+    shares: Sequence[float]
+    unevenness: float
+
+
+@dataclass(frozen=True)
 class SetRecord:
     """One method on a whole data set: measures of distributions such as FID and SWD, over the images that all have.
 
@@ -83,11 +109,13 @@ class SetRecord:
         method: name of the method.
         dataset: name of the data set.
         values: metric name -> value.
+        ranks: by part of the images, see `spread.PARTS`; empty where no spread was measured.
     """
 
     method: str
     dataset: str
     values: Mapping[str, float]
+    ranks: Mapping[str, RankHistogram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

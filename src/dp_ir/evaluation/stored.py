@@ -1,6 +1,7 @@
 """Where a comparison keeps its images, so that those who write them and those who show them agree.
 
-``OUT/images/<method>/<dataset>/<image>.png``, with the folders ``_target`` and ``_observation`` beside the methods.
+``OUT/images/<method>/<dataset>/<image>.png``, with the folders ``_target`` and ``_observation`` beside the methods, and
+further samples of an image in ``OUT/samples/<method>/<dataset>/<image>/<number>.png``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ TARGET = "_target"
 OBSERVATION = "_observation"
 
 _IMAGES = "images"
+_SAMPLES = "samples"
 _UNSAFE = re.compile(r"[^\w .+=(),@-]+")  # also what Windows and URLs take amiss
 _LONGEST = 60  # characters of up to four bytes each; file systems allow 255 bytes
 
@@ -40,3 +42,11 @@ def stored_image(out: Path, method: str, dataset: str, image: str) -> Path:
     folder = method if method in (TARGET, OBSERVATION) else safe_name(method)
     *scenes, last = image.split("/")
     return Path(out, _IMAGES, folder, safe_name(dataset), *map(safe_name, scenes), f"{safe_name(last)}.png")
+
+
+def stored_sample(out: Path, method: str, dataset: str, image: str, number: int) -> Path:
+    """Path of one of the samples that `method` drew of an image; number 0 is the image of `stored_image`."""
+    if number == 0:
+        return stored_image(out, method, dataset, image)
+    scenes = map(safe_name, image.split("/"))
+    return Path(out, _SAMPLES, safe_name(method), safe_name(dataset), *scenes, f"{number}.png")

@@ -265,7 +265,19 @@ def denoiser_study(subject: Subject) -> Study:
     return _strength_study(subject, "denoiser", subject.denoisers, "a local 5x5 Wiener filter")
 
 
+def detail_study(subject: Subject) -> Study:
+    """The dial from the mean to a sample: the bundle's own, and the straight line between the two."""
+    grid = subject.values or (0.2, 0.4, 0.6, 0.8, 1.0)
+    variants = [subject.restorer_alone()]
+    variants += [subject.variant(f"detail {d:g}", detail=d, group="the dial", x=d) for d in grid]
+    variants += [
+        subject.variant(f"line {d:g}", kind="line", share=d, group="straight line to detail 1", x=d) for d in grid
+    ]
+    return Study("How much detail?", variants, Axis("detail"))
+
+
 STUDIES: dict[str, Callable[[Subject], Study]] = {
+    "detail": detail_study,
     "tau": tau_study,
     "steps": steps_study,
     "sampler": sampler_study,
@@ -281,7 +293,9 @@ STUDIES: dict[str, Callable[[Subject], Study]] = {
 def draw(
     study: Study, results: Results, out: Path, *, fidelity: str = "PSNR-Y", perception: str = "LPIPS"
 ) -> list[Path]:
-    """Plot a study: the plane of two metrics for every data set, and both against the study's axis where it has one.
+    """Plot a study: the plane of two metrics for every data set, and figures against the study's axis where it has one.
+
+    Against the axis stand both, and the metrics of images that have no direction, such as the energy of bands.
 
     Args:
         study: what was asked.
@@ -291,15 +305,16 @@ def draw(
         perception: metric on the vertical axis, likewise the last.
 
     Returns:
-        The files written; none where fewer than two metrics of images were measured.
+        The files written; none where fewer than two metrics of images that have a direction were measured.
     """
-    single = [metric for metric in results.metrics if not metric.of_sets]
+    single = [metric for metric in results.metrics if not metric.of_sets and metric.higher_is_better is not None]
     if len(single) < 2:
         return []
     first = next((metric for metric in single if metric.name == fidelity), single[0])
     others = [metric for metric in single if metric is not first]
     second = next((metric for metric in others if metric.name == perception), others[-1])
     x, y = _axis(first), _axis(second)
+    aims = [metric for metric in results.metrics if not metric.of_sets and metric.higher_is_better is None]
     variants = {variant.name: variant for variant in study.variants}
     written = []
     for summary in summarise(results):
@@ -314,22 +329,22 @@ def draw(
         points = [Point(_short(variants[name]), *mean, group=variants[name].group) for name, mean in means.items()]
         stem = safe_name(summary.dataset)
         written.append(plane(points, out / f"{stem}-plane.svg", x=x, y=y, title=f"{study.question} {summary.dataset}"))
-        lines = [
-            Series(
-                group, [place for place, _ in own], {x.label: [m[0] for _, m in own], y.label: [m[1] for _, m in own]}
-            )
-            for group in dict.fromkeys(variant.group for variant in study.variants)
-            if (
-                own := sorted(
-                    (float(v.x), means[v.name])
-                    for v in study.variants
-                    if v.group == group and v.x is not None and v.name in means
-                )
-            )
-        ]
+        values = {row.method.name: {name: value.mean for name, value in row.values.items()} for row in rows}
+        panels = {_axis(metric).label: metric for metric in (second, first, *aims)}
+        lines = []
+        for group in dict.fromkeys(variant.group for variant in study.variants):
+            placed = [(float(v.x), v.name) for v in study.variants if v.group == group and v.x is not None]
+            own = sorted((place, name) for place, name in placed if name in means)
+            if own:
+                drawn = {
+                    label: [values[name].get(metric.name, math.nan) for _, name in own]
+                    for label, metric in panels.items()
+                }
+                lines.append(Series(group, [place for place, _ in own], drawn))
         if study.axis is not None and lines:
             path = out / f"{stem}-curves.svg"
-            written.append(curves(lines, path, x=study.axis, y=[y, x], title=f"{study.question} {summary.dataset}"))
+            y_axes = [_axis(metric) for metric in panels.values()]
+            written.append(curves(lines, path, x=study.axis, y=y_axes, title=f"{study.question} {summary.dataset}"))
     return written
 
 

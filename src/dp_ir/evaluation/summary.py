@@ -157,8 +157,8 @@ def protocols(results: Results, *, reference: str | None = None, test: str | Non
     if tested is not None and tested.test is not None:
         lines.append(
             f"p ({tested.test.name}): two-sided sign-flip permutation test of the mean difference to "
-            f"'{tested.reference}' over the common images, adjusted by Holm for the number of methods in the table "
-            f"(none for fewer than {FEWEST_FOR_TEST} images)"
+            f"'{tested.reference}' {_tested_quantity(tested.test)}over the common images, adjusted by Holm for the "
+            f"number of methods in the table (none for fewer than {FEWEST_FOR_TEST} images)"
         )
     if any(row.method.flops_base is not None for s in summaries for row in s.rows):
         lines.append("GFLOPs: what runs once + what one sampling step takes x the steps taken")
@@ -177,6 +177,8 @@ def protocols(results: Results, *, reference: str | None = None, test: str | Non
 
 def head(metric: MetricInfo) -> str:
     """Name and direction of a metric, for the head of a column."""
+    if metric.higher_is_better is None:
+        return f"{metric.name} → {metric.ideal:g}"
     return f"{metric.name} {'↑' if metric.higher_is_better else '↓'}"
 
 
@@ -255,7 +257,7 @@ def _p_values(
     if metric is None or metric.name not in values.get(reference, {}):
         return dict.fromkeys(values)
     paired = {
-        method: [records[method][image].values[metric.name] for image in images]
+        method: [metric.loss(records[method][image].values[metric.name]) for image in images]
         for method, has in values.items()
         if metric.name in has
     }
@@ -267,14 +269,14 @@ def _ranks(summary: Summary, columns: Sequence[int]) -> dict[tuple[int, int], in
     """1 for the best and 2 for the second of each metric, judged as printed; `columns` are those of the metrics."""
     ranks: dict[tuple[int, int], int] = {}
     for column, metric in zip(columns, summary.metrics, strict=True):
-        printed = {
-            number: round(row.values[metric.name].mean, metric.digits)
+        losses = {
+            number: round(metric.loss(round(row.values[metric.name].mean, metric.digits)), metric.digits)
             for number, row in enumerate(summary.rows)
             if metric.name in row.values and not math.isnan(row.values[metric.name].mean)
         }
-        best = sorted(set(printed.values()), reverse=metric.higher_is_better)[:2]
+        best = sorted(set(losses.values()))[:2]
         if len(best) == 2:  # where all are equal, none is the best
-            ranks.update({(number, column): 1 + best.index(v) for number, v in printed.items() if v in best})
+            ranks.update({(number, column): 1 + best.index(loss) for number, loss in losses.items() if loss in best})
     return ranks
 
 
@@ -368,6 +370,11 @@ def _tested(metrics: Sequence[MetricInfo], name: str | None) -> MetricInfo | Non
         return next(metric for metric in single if metric.name == known)
     perceptual = [metric for metric in single if metric.name.startswith("LPIPS")]
     return next(iter(perceptual or single), None)
+
+
+def _tested_quantity(metric: MetricInfo) -> str:
+    """What is compared image by image, where it is not the value itself."""
+    return "" if metric.higher_is_better is not None else f"in the distance from {metric.ideal:g} "
 
 
 def _known(name: str, names: Sequence[str], what: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import RestorationMethod, bundle_method, identity_text, read_settings
+from dp_ir.restoration.chain import UnseenChainWarning
 from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
 from dp_ir.restoration.precision import uses_bfloat16
@@ -56,6 +58,11 @@ class ChangedRestoration:
         """As for the restoration."""
         return self.method.trained
 
+    @property
+    def draws(self) -> bool:
+        """As for the restoration."""
+        return self.method.draws
+
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; raises DPIRError as `Restoration` does."""
         result = self.run(observation.image, seed)
@@ -72,7 +79,9 @@ def upsampled_method(name: str, source: str, settings: dict[str, str], device: s
     scale = scale_of(restoration)
 
     def run(observation: Tensor, seed: int) -> RestorationResult:
-        return restoration(observation, seed=seed, start=enlarged(observation, scale))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnseenChainWarning)  # the start is what is studied
+            return restoration(observation, seed=seed, start=enlarged(observation, scale))
 
     return ChangedRestoration(method, "upsampled start", run)
 
@@ -97,6 +106,24 @@ def weaker_method(name: str, source: str, settings: dict[str, str], device: str)
         **parts, settings=restoration.settings, device=restoration.device, precision=method.precision
     )
     return ChangedRestoration(method, str(strengths), lambda observation, seed: weaker(observation, seed=seed))
+
+
+def line_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
+    """Kind `line`: the point `share` of the way from the restorer's estimate to a bundle's sample at detail 1.
+
+    The straight line is the dial of a fusion that does not see one (`Chain.dialled`), and what the dial of one that
+    does is compared with.
+    """
+    own = {key: text for key, text in settings.items() if key == "share"}
+    share = read_settings("line", {"share": "1", **own}, {"share": _share})["share"]
+    others = {key: text for key, text in settings.items() if key != "share"}
+    method = _restoration(name, source, {**others, "detail": "1"}, device)
+
+    def run(observation: Tensor, seed: int) -> RestorationResult:
+        result = method.restoration(observation, seed=seed)
+        return replace(result, image=torch.lerp(result.restored, result.image, share))
+
+    return ChangedRestoration(method, f"line {share:g}", run)
 
 
 def local_wiener(noisy: Tensor, sigma: Tensor) -> Tensor:

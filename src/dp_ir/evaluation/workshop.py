@@ -28,7 +28,7 @@ from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import parse_method
 from dp_ir.evaluation.metrics import LinearPSNR, Metric
 from dp_ir.evaluation.noise_method import NoiseMethod
-from dp_ir.evaluation.stored import stored_image
+from dp_ir.evaluation.stored import stored_sample
 from dp_ir.image.data_layouts import load_rgb
 from dp_ir.restoration.precision import pick_device
 
@@ -48,6 +48,7 @@ class Job:
         made_of: what the image is to be made of, see `ImageRecord`.
         target: hash of the target.
         late: the method, where it came about during the run.
+        sample: number of the sample; 0 is the image that is judged as the method's output.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Job:
     made_of: str
     target: str
     late: Method | None = None
+    sample: int = 0
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Workshop:
 
     def path(self, job: Job) -> Path:
         """Where a job's image is stored; its record lies beside it."""
-        return stored_image(self.out, job.method, self.datasets[job.dataset].name, job.name)
+        return stored_sample(self.out, job.method, self.datasets[job.dataset].name, job.name, job.sample)
 
     def record(self, job: Job) -> ImageRecord | None:
         """What is stored of a job and still fits: all of it, without values, or nothing."""
@@ -95,9 +97,9 @@ class Workshop:
             return None
         return record if record.target == job.target else replace(record, target=job.target, values={})
 
-    def missing(self, record: ImageRecord) -> list[Metric]:
-        """Metrics that an image has no value of."""
-        return [metric for metric in self.metrics if metric.protocol not in record.values]
+    def missing(self, job: Job, record: ImageRecord) -> list[Metric]:
+        """Metrics that an image has no value of; further samples need none by themselves."""
+        return [metric for metric in self.metrics if metric.protocol not in record.values and not job.sample]
 
     def do(self, job: Job) -> tuple[ImageRecord, dict[str, str]]:
         """Make what is missing of a job: the image, its values, or nothing.
@@ -112,8 +114,8 @@ class Workshop:
             pair = self.datasets[job.dataset][job.image]
             record = self._made(job, pair, path)
         reasons: dict[str, str] = {}
-        if record.error is None and (metrics := self.missing(record)):
-            values, reasons = _judged(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
+        if record.error is None and (metrics := self.missing(job, record)):
+            values, reasons = judged(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
             record = replace(record, values={**record.values, **values})
         write_record(path.with_suffix(".json"), record)
         return record, reasons
@@ -212,7 +214,7 @@ def _do(job: Job) -> tuple[ImageRecord, dict[str, str]]:
     return _workshop.do(job)
 
 
-def _judged(metrics: Sequence[Metric], output: Tensor, pair: ImagePair) -> tuple[dict[str, float], dict[str, str]]:
+def judged(metrics: Sequence[Metric], output: Tensor, pair: ImagePair) -> tuple[dict[str, float], dict[str, str]]:
     """Values by protocol, and reasons by name of the metrics that do not take these images."""
     values, reasons = {}, {}
     for metric in metrics:

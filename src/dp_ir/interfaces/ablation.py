@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class StudyName(str, Enum):
     """The studies of `dp_ir.evaluation.studies.STUDIES`, named here so that help needs no torch."""
 
+    DETAIL = "detail"
     TAU = "tau"
     STEPS = "steps"
     SAMPLER = "sampler"
@@ -29,9 +30,9 @@ class StudyName(str, Enum):
 
 
 _STUDIES = (
-    "tau: where sampling starts, up to T. steps: calls. sampler: DDPM, DDIM and DPM-Solver++ with and without the "
-    "jump. start: the jump against CCDF and SDEdit. fusion: forms of the fusion, trained on equal terms. swap: other "
-    "networks. restorer, denoiser: how good they must be."
+    "detail: the dial from mean to sample. tau: where sampling starts, up to T. steps: calls. sampler: DDPM, DDIM and "
+    "DPM-Solver++ with and without the jump. start: the jump against CCDF and SDEdit. fusion: forms of the fusion, "
+    "trained on equal terms. swap: other networks. restorer, denoiser: how good they must be."
 )
 
 
@@ -46,7 +47,15 @@ def ablate(
         list[float] | None,
         typer.Argument(metavar="VALUE", help="The grid, such as steps or taus.", show_default="the study's own"),
     ] = None,
-    bundle: Annotated[str, typer.Option("--bundle", "-b", help="A shipped name, a folder, or a hub id.")] = "sr4",
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle",
+            "-b",
+            help="A shipped name, a folder, or a hub id.",
+            show_default="sr4 for detail and swap, sr4-estimate, whose fusion serves any chain, for the others",
+        ),
+    ] = None,
     restorer: Annotated[
         list[str] | None,
         typer.Option("--restorer", metavar="NAME=SOURCE", help="Another restorer, for swap, restorer."),
@@ -82,6 +91,8 @@ def ablate(
     from dp_ir.evaluation.studies import STUDIES, Subject, draw
     from dp_ir.tasks.registry import get_task
 
+    if bundle is None:
+        bundle = "sr4" if study in (StudyName.DETAIL, StudyName.SWAP) else "sr4-estimate"
     subject = Subject(bundle, tuple(values or ()), _named(restorer, "--restorer"), _named(denoiser, "--denoiser"))
     task = get_task(subject.settings.task).name
     extra: list[Table] = []

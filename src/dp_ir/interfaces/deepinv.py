@@ -36,7 +36,7 @@ def as_reconstructor(restoration: Restoration, **settings: Any) -> models.Recons
 
     Args:
         restoration: takes observations (B, 3, h, w) in [0, 1]; noise may leave that range by 0.5.
-        settings: arguments of every call, such as `seed=7` or `tau=300`, unless the call says otherwise.
+        settings: arguments of every call, such as `seed=7`, `tau=300` or `detail=0.5`, unless the call says otherwise.
     """
     return _Reconstructor(restoration, settings)
 

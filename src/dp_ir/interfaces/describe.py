@@ -15,6 +15,7 @@ from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.loading import read_network
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import PARTS, NetworkRecord
+from dp_ir.checkpoints.trained_for import trained_for
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
@@ -30,6 +31,7 @@ def describe(source: str) -> dict[str, Any]:
 
     Raises:
         BundleError, CheckpointError, UnsafeCheckpointError, MissingExtraError: as `read_bundle` and `read_network`.
+        ScheduleError: a schedule or chain is none that could be run.
     """
     file = locate_file(source)
     return _bundle(locate_bundle(source)) if file is None else _file(file)
@@ -93,8 +95,9 @@ def _network(module: nn.Module, record: NetworkRecord) -> dict[str, Any]:
         "config": record.config,
         "parameters": record.parameters,
         **asdict(info_of(module)),
+        **({"trained_for": trained_for(record.chain), "chain": record.chain} if record.kind == "fusion" else {}),
         "partners": record.partners,
-        "card": {key: value for key, value in record.card.items() if key != "partners"},
+        "card": {key: value for key, value in record.card.items() if key not in ("partners", "chain")},
         "sha256": record.sha256,
     }
 
@@ -148,14 +151,17 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         "discouraged": "discouraged: what is far away in the image changes the result",
     }.__getitem__,
     "receptive_field": lambda radius: f"{radius} pixels" if radius is not None else "not known",
+    "detail": lambda least: (
+        "not seen, so --detail mixes results with the restorer's" if least is None else f"seen from {least:g} on"
+    ),
 }
 """How the fields of `NetworkInfo` are put."""
 
 _BESIDE_THE_POINT = {
-    "restorer": ("sigma_range", "sigma_input"),
-    "denoiser": ("scale",),
-    "fusion": ("scale", "sigma_input"),
-    "bridge": ("scale", "sigma_range", "sigma_input"),
+    "restorer": ("sigma_range", "sigma_input", "detail"),
+    "denoiser": ("scale", "detail"),
+    "fusion": ("scale", "sigma_input", "chain"),
+    "bridge": ("scale", "sigma_range", "sigma_input", "detail"),
 }
 
 _LABELS = {
@@ -164,6 +170,7 @@ _LABELS = {
     "sigma_range": "noise levels",
     "sigma_input": "noise level goes in as",
     "half_safe": "bfloat16",
+    "detail": "dial between restorer and sample",
 }
 _VERBATIM = {"hyper-parameters", "first_tensors"}
 """Mappings whose names are shown as they are."""

@@ -168,7 +168,8 @@ class DPIRPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no
         restorer: observation -> restored.
         scheduler: a `DPIRScheduler`, or a supported scheduler of diffusers.
         denoiser: (noisy, sigma) -> denoised; None where tau is 0.
-        fusion: (restored, denoised, noisy, sigma) -> fused; None where tau is 0.
+        fusion: (restored, denoised, noisy, sigma) -> fused, and `detail` after them if it sees the dial; None where
+            tau is 0.
         settings: fields of `BundleSettings` but `sampler` and `eta`; `DEFAULT_SETTINGS` has the others.
 
     Example:
@@ -270,6 +271,7 @@ class DPIRPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no
         num_inference_steps: int | None = None,
         tau: float | None = None,
         eta: float | None = None,
+        detail: float | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         seed: int | Sequence[int] | None = None,
         num_samples: int = 1,
@@ -285,6 +287,7 @@ class DPIRPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no
             num_inference_steps: denoiser and fusion evaluations per sample.
             tau: step of the noise schedule where sampling starts; 0 gives the restorer's estimate.
             eta: share of fresh noise per step, for samplers that take one.
+            detail: the dial from the restorer's estimate, 0, to a sample, 1.
             generator: one, or one per image; seeds are drawn from it, so it moves on from call to call.
             seed: instead of a generator, one for every image or one per image, as for `Restoration`; 0 by default.
             num_samples: how many samples to draw of each image.
@@ -316,6 +319,7 @@ class DPIRPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no
                 steps=num_inference_steps,
                 sampler=None if isinstance(self.scheduler, DPIRScheduler) else diffusers_sampler(self.scheduler),
                 eta=eta,
+                detail=detail,
                 num_samples=num_samples,
                 callback=advance,
             )

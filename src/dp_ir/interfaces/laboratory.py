@@ -43,10 +43,14 @@ def evaluate(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", "-m", metavar="NAME", help="psnr-y, lpips, fid, ...", show_default="the usual six"),
+        typer.Option("--metric", "-m", metavar="NAME", help="psnr-y, lpips, bands, ...", show_default="the usual six"),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="DIR", help="Folder with the backbones of metrics.")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", min=2, help="Of each image, for spread-error and psnr-mean.", show_default="8"),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only so many images of each.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first image of each data set.")] = 0,
@@ -63,7 +67,7 @@ def evaluate(
 
     options: dict[str, Sequence[Any]] = {
         "--data": data, "--out": [out], "--task": [task], "--split": [split], "--metric": metric or [],
-        "--weights": [weights], "--limit": [limit], "--seed": [seed or None],
+        "--weights": [weights], "--samples": [samples], "--limit": [limit], "--seed": [seed or None],
         "--processes": [None if processes == 1 else processes], "--reference": [reference],
         "--device": [None if device == "auto" else device], "--precision": [None if precision == "auto" else precision],
     }  # fmt: skip
@@ -75,6 +79,7 @@ def evaluate(
         split=split,
         metric=metric,
         weights=weights,
+        samples=samples,
         limit=limit,
         seed=seed,
         processes=processes,
@@ -96,6 +101,7 @@ def compare(
     split: str | None = None,
     metric: Sequence[str] | None = None,
     weights: Path | None = None,
+    samples: int | None = None,
     limit: int | None = None,
     seed: int = 0,
     processes: int = 1,
@@ -108,6 +114,7 @@ def compare(
     from dp_ir.evaluation.evaluate import evaluate as run
     from dp_ir.evaluation.layouts import open_datasets
     from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metrics
+    from dp_ir.evaluation.sample_metrics import SAMPLES
     from dp_ir.interfaces.progress import bar_of
     from dp_ir.restoration.precision import pick_device, uses_bfloat16
     from dp_ir.tasks.registry import get_task
@@ -118,7 +125,9 @@ def compare(
     names = _wanted(metric or default_metrics(chosen), methods, reference)
     scale, degrade = (None, None) if chosen is None else (chosen.scale, chosen.degrade)
     datasets = open_datasets(data, scale=scale, degrade=degrade, split=split)
-    image_metrics, set_metrics = make_metrics(names, border=border_of(chosen), weights=weights, device=where)
+    image_metrics, set_metrics = make_metrics(
+        names, border=border_of(chosen), weights=weights, device=where, samples=samples or SAMPLES
+    )
     with bar_of("{task.description}", "{task.completed}/{task.total}") as progress:
         bar = progress.add_task("reading", total=None)
         return run(

@@ -52,17 +52,11 @@ def counted_with_progress(outcomes: Iterable[Outcome], total: int) -> Iterator[O
 
 def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path, *, lpips: Path | None) -> Path:
     """Train a network, with a bar over the steps and a line per validation; see `dp_ir.training.run.train`."""
-    from dp_ir.evaluation.lpips import LPIPS, LPIPSFeatures, load_lpips
-    from dp_ir.evaluation.metrics import PSNR
+    from dp_ir.evaluation.judges import judges
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 
-    metrics: dict[str, Any] = {"psnr": PSNR()}
-    perceptual = None
-    if lpips is not None:
-        network = load_lpips(lpips)
-        metrics |= {"lpips": LPIPS(network), "lpips_half": LPIPS(network, "half")}
-        perceptual = LPIPSFeatures(network)
+    judged = judges(lpips)
     with bar_of(
         TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
     ) as progress:
@@ -76,7 +70,7 @@ def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path,
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
                 typer.echo(f"step {step.step}: {figures}")
 
-        return train(kind, recipe, overrides, out, metrics=metrics, perceptual=perceptual, watch=follow)
+        return train(kind, recipe, overrides, out, watch=follow, **judged)
 
 
 def bar_of(*texts: Any) -> Progress:

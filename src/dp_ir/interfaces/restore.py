@@ -114,6 +114,16 @@ def restore(
             show_default="the bundle's",
         ),
     ] = None,
+    detail: Annotated[
+        float | None,
+        typer.Option(
+            "--detail",
+            metavar="0..1",
+            help="How much detail is made up: 0 gives the restorer's own safe result, 1 a full sample of what the "
+            "photo may have looked like.",
+            show_default="the bundle's",
+        ),
+    ] = None,
     format: Annotated[
         FormatName | None,
         typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
@@ -188,6 +198,7 @@ def restore(
     from dp_ir.interfaces.progress import restore_with_progress
     from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.restoration.batch import carry_out, plan_batch
+    from dp_ir.restoration.chain import checked_detail
     from dp_ir.restoration.finding import names_file
     from dp_ir.restoration.locations import location_of
     from dp_ir.restoration.manifest import Manifest
@@ -198,7 +209,8 @@ def restore(
     place = location_of(output)
     box = None if crop is None else box_of(crop)
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
-    changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min}
+    dial = None if detail is None else checked_detail(detail)
+    changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min, "detail": dial}
     settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
     made_by = provenance(
         bundle,

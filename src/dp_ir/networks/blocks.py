@@ -71,7 +71,7 @@ class DetailEncoding(nn.Module):
         nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]
 
     def forward(self, detail: Tensor) -> Tensor:
-        """Encode detail (B,) in [0, 1] as (B, out)."""
+        """Encode detail (B,), from 0 to 1, as (B, out)."""
         return self.mlp(torch.stack((detail.float(), detail.float().square()), dim=1))
 
 

@@ -22,15 +22,14 @@ class FastFusion(nn.Module):
       linear weights add up to more than one;
     * it is preconditioned for a prior N(restored, spread^2): the network proper predicts a target of unit variance at
       every noise level, and its influence vanishes with the noise;
-    * it can see the dial `detail` between the mean and a posterior sample. Its answer is then
-      restored + detail * (what it adds), so it leaves the restorer's estimate at 0 and departs from it steadily.
+    * it can see the dial between the mean and a posterior sample.
 
     Args:
         channels: feature channels at 1/2 and at 1/4 of the image's resolution.
         blocks: residual blocks before, at and after the coarse level.
         encoding: size of the noise-level encoding.
         spread: standard deviation of clean - restored that the preconditioning assumes, in [0, 1] units.
-        detail: whether it sees the dial; without it, it estimates E[x0 | y, x_t].
+        detail: the least value of the dial that it sees, in (0, 1]; None: it sees none, and estimates E[x0 | y, x_t].
     """
 
     half_safe = True
@@ -43,7 +42,7 @@ class FastFusion(nn.Module):
         blocks: tuple[int, int, int] = (1, 2, 2),
         encoding: int = 64,
         spread: float = 0.1,
-        detail: bool = False,
+        detail: float | None = None,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -51,12 +50,12 @@ class FastFusion(nn.Module):
             "blocks": list(blocks),
             "encoding": encoding,
             "spread": spread,
-            **({"detail": True} if detail else {}),
+            **({} if detail is None else {"detail": detail}),
         }
         fine, coarse = channels
         self.spread, self.detail = spread, detail
         self.encode = SigmaEncoding(hidden=encoding, out=encoding)
-        self.encode_detail = DetailEncoding(hidden=encoding, out=encoding) if detail else None
+        self.encode_detail = DetailEncoding(hidden=encoding, out=encoding) if detail is not None else None
         self.weights = SigmaEncoding(hidden=encoding, out=fine + 3)
         self.stem_restored = nn.Conv2d(12, fine, 3, padding=1)
         self.stem_denoised = nn.Conv2d(12, fine, 3, padding=1)
@@ -75,8 +74,7 @@ class FastFusion(nn.Module):
     ) -> Tensor:
         """Fuse the estimates; shapes and units as in `Fusion3CA.forward`, any H, W >= 1.
 
-        `detail` (B,) in [0, 1] is the dial of a network that sees it, from the mean (0) to a posterior sample (1, which
-        is what None stands for).
+        `detail` (B,) is where on the dial a network that sees it is: up to 1, a sample, which is what None stands for.
         """
         height, width = restored.shape[-2:]
         level = sigma.to(restored.dtype)[:, None, None, None]
@@ -92,18 +90,14 @@ class FastFusion(nn.Module):
         )
         encoding = self.encode(sigma)
         if self.encode_detail is not None:
-            dial = torch.ones_like(sigma) if detail is None else detail.to(sigma)
-            encoding = encoding + self.encode_detail(dial)
+            encoding = encoding + self.encode_detail(torch.ones_like(sigma) if detail is None else detail)
         features = self.before(features, encoding)
         coarse = self.middle(self.down(features), encoding)
         features = self.after(self.up(coarse).add_(features), encoding)
         raw = F.pixel_shuffle(self.head(features), 2)[..., :height, :width]
 
         average = w_image * restored + (1 - w_image) * denoised
-        fused = average + level * self.spread * inverse * raw.to(average.dtype)
-        if self.encode_detail is None:
-            return fused
-        return torch.lerp(restored, fused, dial.to(fused.dtype)[:, None, None, None])
+        return average + level * self.spread * inverse * raw.to(average.dtype)
 
     def _combined(self, restored: Tensor, denoised: Tensor, noisy: Tensor, w: Tensor) -> Tensor:
         """The channel-wise convex combination of the features of the estimates, and those of the noisy image."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dp_ir.checkpoints.contract import NetworkInfo
     from dp_ir.restoration.allocator import keep_freed_memory
+    from dp_ir.restoration.chain import UnseenChainWarning
     from dp_ir.restoration.partners import UnseenPartnersWarning
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
     from dp_ir.restoration.tiler import TilingNote
@@ -19,6 +20,7 @@ _HOMES = {
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
     "TilingNote": "dp_ir.restoration.tiler",
+    "UnseenChainWarning": "dp_ir.restoration.chain",
     "UnseenPartnersWarning": "dp_ir.restoration.partners",
     "keep_freed_memory": "dp_ir.restoration.allocator",
 }
@@ -28,6 +30,7 @@ __all__ = [
     "Restoration",
     "RestorationResult",
     "TilingNote",
+    "UnseenChainWarning",
     "UnseenPartnersWarning",
     "keep_freed_memory",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 from dp_ir.checkpoints.bundle import Bundle, locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.network_file import Kind
+from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS
 from dp_ir.errors import BundleError
 from dp_ir.restoration.exporting import FORMATS, RESULTS, Format, inputs_of, model_info, to_onnx, to_openvino
 
@@ -108,7 +109,7 @@ def _description(bundle: Bundle, infos: Mapping[Kind, NetworkInfo], format: Form
     return {"format": format, "settings": {name: settings[name] for name in _SETTINGS}, "networks": networks}
 
 
-_SETTINGS = ("task", "schedule", "tau", "steps", "sampler", "spacing", "sigma_min", "eta", "licence")
+_SETTINGS = ("task", *CHAIN_SETTINGS, "detail", "licence")
 
 
 def _card(name: str, description: Mapping[str, Any]) -> str:
@@ -124,7 +125,8 @@ def _card(name: str, description: Mapping[str, Any]) -> str:
             "Networks of a dp-ir bundle. Images are float32 (batch, channels, height, width) of any size whose sides "
             "are multiples of the one given and at least the smallest; pad by mirroring on the right and below, and "
             "crop the result. `sigma` (batch) is the standard deviation of the noise, and `variance` its square, in "
-            "units of the values; where a denoiser has neither, it sees no noise level or takes it as another channel.",
+            "units of the values; where a denoiser has neither, it sees no noise level or takes it as another channel. "
+            "`detail` (batch), where a fusion has it, is the dial from the restorer's estimate, 0, to a sample, 1.",
             "",
             "| file | inputs | output | scale | sides are multiples of | smallest side | values |",
             "|---|---|---|---|---|---|---|",

@@ -31,15 +31,19 @@ _IMAGES: dict[Kind, tuple[str, ...]] = {
     "fusion": ("restored", "denoised", "noisy"),
 }
 _TITLES: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO"}
-_EXAMPLE_SIDE = 32
+_EXAMPLE_SIDE, _EXAMPLE_DETAIL = 32, 0.7
 _TOLERANCE = 1e-3  # of a model in float32, relative to the largest value; what is wrong is wrong by far more
 
 
 def inputs_of(kind: Kind, info: NetworkInfo) -> list[str]:
-    """Names of the inputs of a model: images, then "sigma" (or "variance") where the network sees the noise level."""
+    """Names of the inputs of a model: images, then "sigma" (or "variance") and "detail" where the network sees them."""
     sees = kind == "fusion" or (kind == "denoiser" and info.sigma_input in {"sigma", "variance"})
     level = "variance" if info.sigma_input == "variance" and kind == "denoiser" else "sigma"
-    return [*_IMAGES[kind], *([level] if sees else [])]
+    return [
+        *_IMAGES[kind],
+        *([level] if sees else []),
+        *(["detail"] if kind == "fusion" and info.detail is not None else []),
+    ]
 
 
 def model_info(info: NetworkInfo) -> NetworkInfo:
@@ -48,7 +52,7 @@ def model_info(info: NetworkInfo) -> NetworkInfo:
 
 
 def example(kind: Kind, info: NetworkInfo, *, batch: int = 2, longer: int = 1) -> tuple[Tensor, ...]:
-    """Arguments of a network: images of noise, (`batch`, C, H, W), and noise levels (`batch`,).
+    """Arguments of a network: images of noise, (`batch`, C, H, W), noise levels and the dial, (`batch`,).
 
     Args:
         kind: what the network is for.
@@ -64,7 +68,8 @@ def example(kind: Kind, info: NetworkInfo, *, batch: int = 2, longer: int = 1) -
     shape = (batch, channels, tiles * multiple, (tiles + longer) * multiple)
     low, high = info.value_range
     images = [torch.rand(shape, generator=generator) * (high - low) + low for _ in _IMAGES[kind]]
-    return (*images, *([torch.full((batch,), 0.2 * (high - low))] if len(names) > len(images) else []))
+    numbers = [torch.full((batch,), _EXAMPLE_DETAIL if name == "detail" else 0.2 * (high - low)) for name in names]
+    return (*images, *numbers[len(images) :])
 
 
 def to_onnx(kind: Kind, network: Any, info: NetworkInfo) -> Any:

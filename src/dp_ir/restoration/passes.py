@@ -140,29 +140,32 @@ class Passes:
 
     # ---- denoiser and fusion -----------------------------------------------------------------------------------------
 
-    def estimate(self, restored: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The estimate of the clean image (B, 3, H, W) that samplers ask for."""
+    def estimate(self, restored: Tensor, detail: float = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+        """The estimate of the clean image (B, 3, H, W) that samplers ask for.
+
+        `detail` is the dial, 0 to 1, for a fusion that sees it.
+        """
         size = restored.shape[-2], restored.shape[-1]
 
         def estimated(noisy: Tensor, sigma: Tensor) -> Tensor:
             tiler = self._estimate_tiler(restored.shape, in_memory=True)
-            run = self._estimate_run(size, lambda w: w.of(restored), lambda w: w.of(noisy), sigma)
+            run = self._estimate_run(size, lambda w: w.of(restored), lambda w: w.of(noisy), sigma, detail)
             return tiler.image(*size, run, noisy.device)
 
         return estimated
 
     def estimate_bands(
-        self, shape: Sequence[int], restored: Read, noisy: Read, sigma: float
+        self, shape: Sequence[int], restored: Read, noisy: Read, sigma: float, detail: float = 1.0
     ) -> Iterator[tuple[int, Tensor]]:
         """The same in bands of rows, of images (1, 3, H, W) that are read as they are needed.
 
         What lies above the next row of tiles is not read again once a band is out, and may be written over.
         """
         size = shape[-2], shape[-1]
-        run = self._estimate_run(size, restored, noisy, torch.full((shape[0],), sigma))
+        run = self._estimate_run(size, restored, noisy, torch.full((shape[0],), sigma), detail)
         return self._estimate_tiler(shape, in_memory=False).bands(*size, run)
 
-    def _estimate_run(self, size: tuple[int, int], restored: Read, noisy: Read, sigma: Tensor) -> Run:
+    def _estimate_run(self, size: tuple[int, int], restored: Read, noisy: Read, sigma: Tensor, detail: float) -> Run:
         denoiser, fusion = self._networks["denoiser"], self._networks["fusion"]
         follow = self._counter.wrap("fusion", self._counter.wrap("denoiser", self._follow))(size)
 
@@ -170,7 +173,7 @@ class Passes:
             x = _together(windows, noisy, self._device)
             y = _together(windows, restored, self._device)
             level = sigma.to(x).repeat(len(windows))
-            results = fusion(y, denoiser(x, level), x, level).chunk(len(windows))
+            results = fusion(y, denoiser(x, level), x, level, torch.full_like(level, detail)).chunk(len(windows))
             follow(windows)
             return results
 
@@ -185,8 +188,8 @@ class Passes:
             side = max(_probe_side(network.info, _PROBE) for network in (denoiser, fusion))
             image = torch.rand(1, 3, side, side, device=self._device)
             low, high = denoiser.info.sigma_range or (0.1, 0.1)
-            sigma = image.new_full((1,), min(max(0.1, low), high))
-            return peak_bytes(lambda: fusion(image, denoiser(image, sigma), image, sigma)) / side**2
+            sigma, detail = image.new_full((1,), min(max(0.1, low), high)), image.new_ones(1)
+            return peak_bytes(lambda: fusion(image, denoiser(image, sigma), image, sigma, detail)) / side**2
 
         kinds: list[Kind] = ["denoiser", "fusion"]
         return self._tiler("estimate", kinds, 1, Overlap(context, RAMP), shape, probe, in_memory=in_memory)

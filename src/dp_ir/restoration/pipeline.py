@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,13 @@ from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locat
 from dp_ir.checkpoints.contract import Fusion, NetworkInfo
 from dp_ir.checkpoints.loading import Source
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
+from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
-from dp_ir.diffusion.samplers import SAMPLERS, Callback, Sampler
+from dp_ir.diffusion.samplers import Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
-from dp_ir.errors import BundleError, DPIRError, NetworkContractError, ScheduleError, SigmaRangeError
+from dp_ir.errors import BundleError, DPIRError, NetworkContractError
+from dp_ir.restoration.chain import Chain, check_sigma_range, checked_detail, sampler_of, warn_of_unseen_chain
 from dp_ir.restoration.engines import Engine, engine_device, guarded
 from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
 from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
@@ -44,22 +46,6 @@ DEFAULT_SETTINGS = BundleSettings(
     eta=0.0,
 )
 """What `Restoration.from_parts` uses unless told otherwise: eight deterministic steps from sigma = 0.37."""
-
-
-class Chain(NamedTuple):
-    """What happens after the restorer."""
-
-    tau: float
-    sigmas: Tensor
-    """Noise levels from sigma(tau) to 0; of tau = 0 that level alone."""
-    sampler: Sampler
-    eta: float | None
-    """None for the sampler's own."""
-
-    @property
-    def jump_eta(self) -> float:
-        """The eta of the steps that the jump to tau replaces."""
-        return self.eta if self.eta is not None else float(self.sampler is SAMPLERS["ddpm"])
 
 
 @dataclass(frozen=True)
@@ -137,6 +123,8 @@ class Restoration:
             for kind, entry in parts.items()
         }
         self._bytes_per_pixel: dict[str, float] = {}
+        self._trained_for = _own_chain(parts)
+        self._chain_said = False
         self.chain()  # settings that cannot run are refused now, not at the first image
         warn_of_unseen_partners(self.partners, list(self._networks), self.records, stacklevel=3)
 
@@ -160,7 +148,8 @@ class Restoration:
             name: a shipped bundle ("sr4"), a folder, or a hub id ("owner/name", needs the extra `hub`).
             restorer: used instead of the bundle's own: whatever `load_restorer` takes.
             denoiser: likewise, whatever `load_denoiser` takes.
-            fusion: likewise, a module, a function or a network file.
+            fusion: likewise, a module, a function or a network file; the chain that it was trained through, if any,
+                replaces the bundle's.
             device: "auto", "cpu", "cuda", "mps".
             precision: of the networks; see `dp_ir.restoration.precision`.
             engine: what runs them; see `dp_ir.restoration.engines`.
@@ -178,7 +167,7 @@ class Restoration:
         parts = {kind: part(kind, network, record=bundle.records[kind]) for kind, network in bundle.networks.items()}
         given = _parts({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
         partners = _partners(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
-        settings = _changed(bundle.settings, changes)
+        settings = _changed(bundle.settings, {**_own_chain(given), **changes})
         if given or changes:  # what was measured was the bundle as it is
             settings = replace(settings, quality={}, licence="" if given else settings.licence)
         return cls({**parts, **given}, settings, partners, device=device, precision=precision, engine=engine)
@@ -190,7 +179,7 @@ class Restoration:
         restorer: Source,
         denoiser: Source | None = None,
         fusion: Fusion | str | Path | None = None,
-        settings: BundleSettings = DEFAULT_SETTINGS,
+        settings: BundleSettings | None = None,
         infos: Mapping[Kind, NetworkInfo] | None = None,
         records: Mapping[Kind, NetworkRecord] | None = None,
         device: str | torch.device = "auto",
@@ -204,10 +193,11 @@ class Restoration:
             restorer: observation -> restored; a module, a function, or whatever else `load_restorer` takes.
             denoiser: (noisy, sigma) -> denoised; likewise.
             fusion: (restored, denoised, noisy, sigma) -> fused; a module, a function, or a network file.
-            settings: how they are run.
+            settings: how they are run; by default `DEFAULT_SETTINGS`, with the chain that the fusion was trained
+                through, if any.
             infos: what is known of a network, where it does not say so itself; see `info_of`.
             records: records of networks of this package as `load_network` gives them; they carry the cards that
-                `save_pretrained` writes and the partners a fusion was trained with.
+                `save_pretrained` writes, and the partners and the chain a fusion was trained with.
             device: "auto", "cpu", "cuda", "mps".
             precision: of the networks; see `dp_ir.restoration.precision`.
             engine: what runs them; see `dp_ir.restoration.engines`.
@@ -219,6 +209,8 @@ class Restoration:
         """
         sources: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
         parts = _parts(sources, infos or {}, records or {})
+        if settings is None:
+            settings = _changed(DEFAULT_SETTINGS, _own_chain(parts))
         return cls(
             parts, _changed(settings, changes), _partners(parts), device=device, precision=precision, engine=engine
         )
@@ -278,6 +270,7 @@ class Restoration:
         eta: float | None = None,
         spacing: Spacing | None = None,
         sigma_min: float | None = None,
+        detail: float | None = None,
         num_samples: int = 1,
         start: Tensor | None = None,
         tile: int | None = None,
@@ -299,6 +292,8 @@ class Restoration:
             eta: share of fresh noise per step; with another sampler than the settings' that sampler's own default.
             spacing: how the steps are spread, see `NoiseSchedule.sigma_grid`.
             sigma_min: last noise level before 0, in [0, 1] units.
+            detail: the dial from the restorer's estimate, 0, which calls no other network, to a sample, 1. A fusion
+                that sees it makes what lies between; of any other it is the straight line.
             num_samples: how many samples to draw; the first is the one that num_samples = 1 gives.
             start: what the jump takes to tau instead of the restorer's estimate: a tensor (B, 3, H, W) in [0, 1] units,
                 of the size of the result. The fusion sees the restorer's estimate all the same.
@@ -313,16 +308,18 @@ class Restoration:
         Raises:
             ImageReadError: not an image, or one in another range; an image in place of a burst, or the reverse.
             SigmaRangeError: tau or sigma_min lies outside what the denoiser was trained for.
-            ScheduleError: tau, steps, sampler, eta, spacing or sigma_min is not valid.
+            ScheduleError: tau, steps, sampler, eta, spacing, sigma_min or detail is not valid.
             NetworkContractError: a network returned another shape, NaN or infinity.
             DPIRError: `start` has another size than the result; the tile is too small.
 
         Warns:
             TilingNote: memory ran out, so that smaller tiles are used from then on.
+            UnseenChainWarning: the fusion was trained for other sampler calls; said once.
         """
         if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
             raise DPIRError(f"num_samples is {num_samples!r}: expected a whole number of at least 1.")
-        chain = self.chain(tau, steps, sampler, eta, spacing, sigma_min)
+        chain = self.chain(tau, steps, sampler, eta, spacing, sigma_min, detail)
+        self.warn_of_unseen_chain(chain, other_start=start is not None, stacklevel=2)
         observation = observe(image, burst=self.takes_bursts)
         seeds = image_seeds(seed, len(observation.tensor))
         with torch.inference_mode(), self.evaluation_mode():
@@ -363,13 +360,14 @@ class Restoration:
         passes: Passes,
         callback: Callback | None,
     ) -> Tensor:
-        """One sample per image from E[x0 | y], not clamped."""
+        """One sample per image, at the dial, not clamped."""
         if chain.tau == 0:
             return restored
         own = generators(seeds)
         noisy = jump(self.schedule, start, chain.tau, own, eta=chain.jump_eta)
-        estimate = passes.estimate(restored)
-        return chain.sampler(estimate, noisy, chain.sigmas, generators=own, eta=chain.eta, callback=callback)
+        estimate = passes.estimate(restored, chain.detail)
+        sample = chain.sampler(estimate, noisy, chain.sigmas, generators=own, eta=chain.eta, callback=callback)
+        return chain.dialled(restored, sample)
 
     def chain(
         self,
@@ -379,18 +377,18 @@ class Restoration:
         eta: float | None = None,
         spacing: Spacing | str | None = None,
         sigma_min: float | None = None,
+        detail: float | None = None,
     ) -> Chain:
         """Fill in the settings and check that the networks can follow; arguments and errors as of a call."""
         settings = self.settings
         chosen = settings.sampler if sampler is None else sampler
-        if not callable(chosen) and chosen not in SAMPLERS:
-            raise ScheduleError(f"The sampler is {chosen!r}, which is unknown: use one of {', '.join(SAMPLERS)}.")
-        steps_of = chosen if callable(chosen) else SAMPLERS[chosen]
+        steps_of = sampler_of(chosen)
         if eta is None and chosen == settings.sampler:
             eta = settings.eta
         tau = settings.tau if tau is None else tau
-        if tau == 0:
-            return Chain(0.0, torch.zeros(1, dtype=torch.float64), steps_of, eta)
+        detail = checked_detail(settings.detail if detail is None else detail)
+        if tau == 0 or detail == 0:
+            return Chain(0.0, torch.zeros(1, dtype=torch.float64), steps_of, eta, detail)
         if missing := [kind for kind in ("denoiser", "fusion") if kind not in self._networks]:
             raise DPIRError(
                 f"Sampling from tau = {tau:g} needs a {' and a '.join(missing)}: give both (--denoiser, --fusion), or "
@@ -403,24 +401,22 @@ class Restoration:
             sigma_min=settings.sigma_min if sigma_min is None else sigma_min,
         )
         for kind in ("denoiser", "fusion"):
-            self._check_sigma_range(kind, tau, sigmas)
-        return Chain(tau, sigmas, steps_of, eta)
+            check_sigma_range(kind, self.infos[kind].sigma_range, self.schedule, tau, sigmas)
+        seen = self.infos["fusion"].detail
+        least = 1.0 if seen is None else seen
+        return Chain(tau, sigmas, steps_of, eta, max(detail, least), min(detail / least, 1.0))
 
-    def _check_sigma_range(self, kind: Kind, tau: float, sigmas: Tensor) -> None:
-        limits = self.infos[kind].sigma_range
-        if limits is None:
-            return
-        highest, lowest = float(sigmas[0]), float(sigmas[-2])
-        if highest > limits[1] * (1 + 1e-6):
-            largest = int(self.schedule.step(limits[1]) + 1e-6)
-            raise SigmaRangeError(
-                f"tau = {tau:g} starts at the noise level {highest:.4g}, but the {kind} was trained for levels up to "
-                f"{limits[1]:.4g}: choose tau <= {largest} (--tau {largest})."
-            )
-        if lowest < limits[0] * (1 - 1e-6):
-            raise SigmaRangeError(
-                f"The last step is at the noise level {lowest:.4g}, but the {kind} was trained for levels from "
-                f"{limits[0]:.4g}: choose a larger sigma_min (--sigma-min), or fewer steps."
+    def warn_of_unseen_chain(self, chain: Chain, *, other_start: bool = False, stacklevel: int) -> None:
+        """Say, once, that the fusion runs in another chain than it was trained through, see `UnseenChainWarning`.
+
+        Args:
+            chain: what runs.
+            other_start: whether it starts from another image than the restorer's estimate.
+            stacklevel: as for `warnings.warn`, seen from the caller of this function.
+        """
+        if not self._chain_said:
+            self._chain_said = warn_of_unseen_chain(
+                chain, self._trained_for, other_start=other_start, stacklevel=stacklevel + 1
             )
 
     @contextmanager
@@ -471,3 +467,9 @@ def _partners(parts: Mapping[Kind, Part]) -> dict[str, str]:
     record = parts["fusion"].record if "fusion" in parts else None
     records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
     return named_partners(record.partners, records) if record is not None and record.partners else {}
+
+
+def _own_chain(parts: Mapping[Kind, Part]) -> dict[str, Any]:
+    """The settings of the chain that the fusion says it was trained through."""
+    record = parts["fusion"].record if "fusion" in parts else None
+    return {} if record is None else chain_settings(record.chain)

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dp_ir.checkpoints.bundle import BundleConfig, locate_bundle, read_config, shipped_bundles
+from dp_ir.checkpoints.loading import find_record
+from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, chain_settings
 
 _NETWORKS = ("restorer", "denoiser", "fusion")
-_SETTINGS = ("schedule", "tau", "steps", "sampler", "spacing", "sigma_min", "eta")
+_SETTINGS = (*CHAIN_SETTINGS, "detail")
+_UNSAID = {"detail": 1.0}  # how results were made whose record is older than the setting
 
 
 def provenance(
@@ -23,17 +26,21 @@ def provenance(
         bundle: name, folder or hub id.
         sources: what replaces its "restorer", "denoiser" and "fusion", as named by the user; None for its own.
         stated: "KIND.KEY=VALUE" texts.
-        settings: seed, tau, crop and whatever else matters; None for fields of `BundleSettings` means the bundle's.
+        settings: seed, tau, crop and whatever else matters; None for fields of `BundleSettings` means the bundle's, or
+            those of the chain that a fusion which replaces its own was trained through.
 
     Returns:
         JSON: identities of the networks, settings, and the version of this package.
 
     Raises:
         BundleError: there is no such bundle.
+        CheckpointError: what replaces the fusion cannot be read.
     """
     config = read_config(locate_bundle(bundle))
     networks = {kind: _identity(kind, sources.get(kind), config) for kind in _NETWORKS}
-    own = {name: getattr(config.settings, name) for name in _SETTINGS}
+    record = None if (fusion := sources.get("fusion")) is None else find_record("fusion", fusion)
+    chain = {} if record is None else chain_settings(record.chain)
+    own = {**{name: getattr(config.settings, name) for name in _SETTINGS}, **chain}
     if settings.get("sampler") not in (None, own["sampler"]):
         own["eta"] = None  # another sampler has its own default
     given = {name: value for name, value in settings.items() if value is not None}
@@ -46,7 +53,7 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
 
     What only one of the two knows of is none either, so that what later versions record does not matter.
     """
-    found = []
+    found, then = [], {**_UNSAID, **then}
     for name in sorted(now.keys() & then.keys() - {"version"}):
         if now[name] == then[name]:
             continue

@@ -48,7 +48,10 @@ def restoration_of(
             networks[kind] = load(networks.get(kind, bundle), **facts.get(kind, {}))
     changes = {name: value for name, value in settings.items() if value is not None}
     with warnings.catch_warnings():
-        if changes.get("tau") == 0:  # the fusion will not run, so whom it was trained with does not matter
+        if 0 in (
+            changes.get("tau"),
+            changes.get("detail"),
+        ):  # the fusion will not run, so whom it was trained with does not matter
             warnings.simplefilter("ignore", UnseenPartnersWarning)
         restoration = Restoration.from_pretrained(
             bundle, **networks, device=device, precision=precision, engine=engine, **changes

@@ -26,9 +26,10 @@ from dp_ir.image import Picture, from_array
 from dp_ir.image.camera import decode
 from dp_ir.image.streamed import stream_image
 from dp_ir.restoration.canvas import Canvas, check_disk_space
+from dp_ir.restoration.chain import Chain
 from dp_ir.restoration.inputs import FileObservation
 from dp_ir.restoration.passes import Passes, Progress, Read
-from dp_ir.restoration.pipeline import Chain, Restoration
+from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.seeds import sample_seed
 from dp_ir.restoration.tiling import Window
 
@@ -70,6 +71,9 @@ def restore_streamed(
     Raises:
         ImageWriteError: there is no room on the disk, or a result cannot be written.
         DPIRError: as `Restoration.__call__`; a sampler whose steps are not known as numbers.
+
+    Warns:
+        UnseenChainWarning: as `Restoration.__call__`.
     """
     samples = 1 if len(targets) == 1 else len(targets) - 2
     settled = restoration.chain(**settings)
@@ -79,6 +83,7 @@ def restore_streamed(
             "The image does not fit into memory, and the sampler is a function that needs it whole: use one of ddpm, "
             "ddim and dpmpp-2m, or restore a part of the image."
         )
+    restoration.warn_of_unseen_chain(settled, stacklevel=2)
 
     def shown(part: Tensor, top: int, height: int) -> Picture:
         picture = observation.band(part, top, height)
@@ -143,7 +148,7 @@ def _sample(
     generator: torch.Generator,
     desk: _Desk,
 ) -> None:
-    """Draw one sample, which is in `noisy` at the end, not clamped."""
+    """Draw one sample, which is in `noisy` at the end, at the dial, not clamped."""
     noisy.draw_noise(generator)
     for top, number in _bands(noisy.shape):
         noise = noisy.rows(top, number)
@@ -157,13 +162,16 @@ def _sample(
             fresh.draw_noise(generator)
         before = desk.canvas("before", noisy.shape) if remembered else None
         shape = (1, *noisy.shape)
-        for top, estimate in passes.estimate_bands(shape, restored.read, noisy.read, step.sigma):
+        for top, estimate in passes.estimate_bands(shape, restored.read, noisy.read, step.sigma, settled.detail):
             x0, number = estimate.cpu(), estimate.shape[-2]
             older = before.rows(top, number) if before is not None and step.before else None
             drawn = fresh.rows(top, number) if fresh is not None else None
             noisy.write(top, step.take(noisy.rows(top, number), x0, older, drawn))
             if before is not None:
                 before.write(top, x0)
+    if settled.share != 1:
+        for top, number in _bands(noisy.shape):
+            noisy.write(top, settled.dialled(restored.rows(top, number), noisy.rows(top, number)))
 
 
 class _Moments:

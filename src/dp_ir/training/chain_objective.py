@@ -13,13 +13,12 @@ from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Sampler, working_state
 from dp_ir.diffusion.schedule import NoiseSchedule
-from dp_ir.image.bands import laplacian_bands
 from dp_ir.restoration.seeds import sample_seed
 from dp_ir.training.energy_score import Term, energy_score, spread_weight
 from dp_ir.training.objectives import Metrics
 
-SampleMetrics = Mapping[str, Callable[[Tensor, Tensor], float]]
-"""name -> function of n samples (n, 3, H, W) of one image and its truth (3, H, W)."""
+SampleMetrics = Mapping[str, Callable[[Sequence[Tensor], Sequence[Tensor]], float]]
+"""name -> function of the samples (n, 3, H, W) of several images and their truths (1, 3, H, W)."""
 
 _KEPT_CALLS = 4
 """Calls whose activations are kept for the way back; those of longer chains are computed once more."""
@@ -40,8 +39,9 @@ class ChainObjective:
         eta: share of fresh noise per step.
         terms: features of the score.
         exponent: of the score.
-        fixed_weight: spread weight of a fusion that does not see the dial; None for one that does, which learns the
-            weight of `spread_weight(detail)` for every value of the dial.
+        least: what the fusion sees of the dial begins here, and it learns `spread_weight(detail)` for every value from
+            there to 1; None for one that does not see the dial.
+        fixed_weight: spread weight of a fusion that does not see the dial.
         sample_metrics: judge the samples of an image together.
         dial: values that validation looks at.
     """
@@ -54,49 +54,55 @@ class ChainObjective:
     eta: float
     terms: Sequence[Term]
     exponent: float = 1.0
-    fixed_weight: float | None = None
+    least: float | None = None
+    fixed_weight: float = 1.0
     sample_metrics: SampleMetrics = field(default_factory=dict)
     dial: tuple[float, ...] = (0.4, 1.0)
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Mean energy score of the batch; `seeds` (B, m) name its samples, `detail` (B,) their place on the dial."""
-        seeds, detail = batch["seeds"], batch["detail"]
+        """Mean energy score of the batch; `seeds` (B, m) name its samples, `place` (B,) where on the dial they are."""
+        seeds, detail = batch["seeds"], self._dial(batch["place"])
         draws = seeds.shape[1]
         restored = batch["restored"].repeat(draws, 1, 1, 1)
         samples = self._samples(model, restored, seeds.T.flatten().tolist(), detail.repeat(draws))
         return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Every metric, of the restorer and along the dial; there also the score and the energy of fine bands."""
+        """Every metric, of the restorer and along the dial; there also the score, and what is judged of all samples."""
         figures: dict[str, list[float]] = {}
-
-        def note(name: str, value: float) -> None:
-            figures.setdefault(name, []).append(value)
-
+        drawn: dict[str, list[Tensor]] = {}
         for number, crop in enumerate(crops):
             clean, restored = crop["clean"], crop["restored"]
             for name, metric in metrics.items():
-                note(f"{name}_restored", float(metric(restored, clean)))
+                figures.setdefault(f"{name}_restored", []).append(float(metric(restored, clean)))
             for detail in self.dial:
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
-                dial = clean.new_full((1,), detail)
-                drawn = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
-                if self.fixed_weight is not None:  # a fusion that does not see the dial is used on the straight line
-                    drawn = torch.lerp(restored, drawn, detail)
-                suffix = f"_detail{detail:g}"
-                note(f"score{suffix}", float(self._score(drawn[:, None], clean, dial)))
+                dial, place = clean.new_full((1,), detail), f"detail{detail:g}"
+                samples = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
+                if self.least is None:  # a fusion that does not see the dial is used on the straight line
+                    samples = torch.lerp(restored, samples, detail)
+                drawn.setdefault(place, []).append(samples)
+                figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, dial)))
                 for name, metric in metrics.items():
-                    note(f"{name}{suffix}", float(metric(drawn[:1], clean)))
-                for name, judged in self.sample_metrics.items():
-                    note(f"{name}{suffix}", judged(drawn, clean[0]))
-                for band, (ours, truth) in enumerate(zip(_bands(drawn[:1]), _bands(clean), strict=True), 1):
-                    ratio = ours.square().mean() / truth.square().mean().clamp_min(1e-12)
-                    note(f"band{band}{suffix}", float(ratio.clamp_min(1e-12).log2()))
-        return {name: sum(values) / len(values) for name, values in figures.items()}
+                    figures.setdefault(f"{name}_{place}", []).append(float(metric(samples[:1], clean)))
+        truths = [crop["clean"] for crop in crops]
+        return {
+            **{name: sum(values) / len(values) for name, values in figures.items()},
+            **{
+                f"{name}_{place}": judge(samples, truths)
+                for place, samples in drawn.items()
+                for name, judge in self.sample_metrics.items()
+            },
+        }
+
+    def _dial(self, place: Tensor) -> Tensor:
+        """From places in [0, 1) to the dial: a quarter of them at either end of what is seen, the others between."""
+        least = 1.0 if self.least is None else self.least
+        return (least + (1 - least) * (2 * place - 0.5)).clamp(least, 1)
 
     def _score(self, samples: Tensor, clean: Tensor, detail: Tensor) -> Tensor:
         """Mean energy score of samples (m, B, 3, H, W); features are computed in float32."""
-        weight = self.fixed_weight if self.fixed_weight is not None else spread_weight(detail, self.exponent)
+        weight = self.fixed_weight if self.least is None else spread_weight(detail, self.exponent)
         with torch.autocast(samples.device.type, enabled=False):
             return energy_score(working_state(samples), clean, self.terms, weight, self.exponent).mean()
 
@@ -109,7 +115,7 @@ class ChainObjective:
         def estimate(noisy: Tensor, sigma: Tensor) -> Tensor:
             with torch.set_grad_enabled(noisy.requires_grad):
                 denoised = self.denoiser(noisy, sigma).float()
-            dial = (detail,) if self.fixed_weight is None else ()
+            dial = () if self.least is None else (detail,)
             return model(restored, denoised, noisy, sigma, *dial)
 
         def again(noisy: Tensor, sigma: Tensor) -> Tensor:
@@ -117,7 +123,3 @@ class ChainObjective:
 
         long = len(self.sigmas) - 1 > _KEPT_CALLS and torch.is_grad_enabled()
         return self.sampler(again if long else estimate, noisy, self.sigmas, generators=own, eta=self.eta)
-
-
-def _bands(image: Tensor) -> list[Tensor]:
-    return laplacian_bands(image, 2)[:2]

@@ -69,7 +69,7 @@ class Patches(Dataset[dict[str, Tensor]]):
 
     A sample holds `clean` (3, patch, patch), one entry per companion, with `task` what `observe` gives, with `noise` or
     `bridge` also `eps` (3, patch, patch) of unit variance, and `sigma` () or `t` (), which is uniform in (0, 1]; with
-    `draws` the `seeds` (draws,) of the samples, and `detail` (), uniform in [0, 1].
+    `draws` the `seeds` (draws,) of the samples, and `place` (), uniform in [0, 1), of the dial.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Patches(Dataset[dict[str, Tensor]]):
             result["eps"] = torch.from_numpy(rng.standard_normal((3, side, side), dtype=np.float32))
         if self._draws:
             result["seeds"] = torch.from_numpy(rng.integers(2**63, size=self._draws))
-            result["detail"] = torch.tensor(rng.random(), dtype=torch.float32)
+            result["place"] = torch.tensor(rng.random(), dtype=torch.float32)
         return result
 
 

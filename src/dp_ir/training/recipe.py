@@ -105,7 +105,7 @@ class OptimRecipe:
     decay: float = 1.0  # share of the steps after the warm-up, at the end, over which the learning rate falls to zero
     weight_decay: float = 0.0
     clip: float = 1.0  # largest gradient norm
-    ema: float = 0.999
+    ema: float = 0.999  # decay of the moving average of the weights, less during the first steps
 
 
 @dataclass

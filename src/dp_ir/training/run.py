@@ -29,7 +29,7 @@ from dp_ir.restoration.partners import partners_of
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator
-from dp_ir.training.chain_objective import ChainObjective
+from dp_ir.training.chain_objective import ChainObjective, SampleMetrics
 from dp_ir.training.data import Companion, Patches, StepBatches, observe, split, validation_crops
 from dp_ir.training.energy_score import Features, Term, band_term
 from dp_ir.training.objectives import (
@@ -52,6 +52,7 @@ def train(
     out: Path,
     *,
     metrics: Metrics | None = None,
+    sample_metrics: SampleMetrics | None = None,
     perceptual: Features | None = None,
     watch: Callable[[Progress], None] | None = None,
 ) -> Path:
@@ -63,6 +64,7 @@ def train(
         overrides: `section.key=value` strings.
         out: folder of the run.
         metrics: judge the network during training; see `objectives.Metrics`.
+        sample_metrics: judge the samples of a chain likewise; see `chain_objective.SampleMetrics`.
         perceptual: features of a network, for recipes whose score asks for them.
         watch: called after each step.
 
@@ -86,7 +88,7 @@ def train(
     torch.manual_seed(settings.seed)
     network = _network(settings)
     with processes.main_process_first():
-        images = _Images(settings, network, processes.device, perceptual)
+        images = _Images(settings, network, processes.device, sample_metrics or {}, perceptual)
     trainer = Trainer(
         network,
         settings,
@@ -114,7 +116,8 @@ def _network(settings: Recipe) -> nn.Module:
     if settings.network.init is not None:
         start, record = load_network(settings.network.init)
         own: dict[str, Any] = dict(cast(Any, network.config))
-        began = {**cast(Any, start.config), **({"detail": True} if own.get("detail") else {})}
+        dial = {"detail": own["detail"]} if "detail" in own else {}
+        began = {**cast(Any, start.config), **dial}
         if began != own:
             raise RecipeError(
                 f"{settings.network.init} holds a {record.architecture} with {start.config}, the recipe asks for "
@@ -145,12 +148,17 @@ class _Images:
     """The images of one run: what is trained on, what is held out, and everything that is cut along with them."""
 
     def __init__(
-        self, settings: Recipe, network: nn.Module, device: torch.device, perceptual: Features | None = None
+        self,
+        settings: Recipe,
+        network: nn.Module,
+        device: torch.device,
+        sample_metrics: SampleMetrics,
+        perceptual: Features | None,
     ) -> None:
         data = settings.data
         cache = Path(data.cache) if data.cache else default_cache()
         self._settings, self._task, self._device = settings, get_task(data.task), device
-        self._perceptual = perceptual
+        self._sample_metrics, self._perceptual = sample_metrics, perceptual
         clean = Path(data.clean)
         pairs = training_pairs(clean, self._task.scale) if data.observation is None else None
         self._store = open_store(clean, cache, {name: pair[0] for name, pair in pairs.items()} if pairs else None)
@@ -223,7 +231,9 @@ class _Images:
             chain.eta,
             _terms(score, self._perceptual),
             score.exponent,
-            None if getattr(network, "detail", False) else score.spread_weight,
+            getattr(network, "detail", None),
+            score.spread_weight,
+            self._sample_metrics,
         )
 
     def batches(self, first: int, process: int, processes: int) -> Iterable[Mapping[str, Tensor]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 Batches = Callable[[int, int, int], Iterable[Mapping[str, Tensor]]]
 """(first step, process, processes) -> batches of the remaining steps."""
+
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Trainer:
             model.parameters(), lr=optim.learning_rate, betas=(0.9, 0.99), weight_decay=optim.weight_decay, fused=True
         )
         self._model, self._optimizer = self.accelerator.prepare(model, optimizer)
-        self._ema = AveragedModel(self._unwrapped(), multi_avg_fn=get_ema_multi_avg_fn(optim.ema))  # type: ignore[no-untyped-call]
+        self._ema = AveragedModel(self._unwrapped(), multi_avg_fn=_moving_average(optim.ema))
         self._step, self._seconds = 0, 0.0
         self._resume()
 
@@ -232,6 +235,17 @@ class Trainer:
                 f"{path} cannot be read as a checkpoint of this run ({error}): remove it to begin anew."
             ) from error
         logger.info("continuing %s at step %d of %d", self._out, self._step, self._recipe.optim.steps)
+
+
+def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """The exponential moving average, whose memory grows with the run, so that its start is soon forgotten."""
+
+    @torch.no_grad()
+    def average(averaged: _Tensors, current: _Tensors, updates: Tensor | int) -> None:
+        own = min(decay, (1 + float(updates)) / (10 + float(updates)))
+        torch._foreach_lerp_(averaged, current, 1 - own)
+
+    return average
 
 
 def learning_rate_factor(step: int, optim: OptimRecipe) -> float:

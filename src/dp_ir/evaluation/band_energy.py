@@ -1,0 +1,64 @@
+"""How much fine detail an output has, against its target: the energy of the finest Laplacian bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dp_ir.evaluation.metrics import check_pair
+from dp_ir.image.bands import laplacian_bands
+
+BANDS = 2
+"""How many bands are measured: what the restoration of fine detail is about."""
+
+_FLOOR = 1 / 12 / 255**2
+"""Energy of the error of rounding to 8 bits, in [0, 1] units: a file cannot tell less from nothing."""
+
+
+@dataclass(frozen=True)
+class BandEnergy:
+    """log2 of the energy of one Laplacian band of an output over that of its target.
+
+    Args:
+        band: 1 for the finest, 2 for the next, of half its resolution.
+
+    0 is right, -2 a quarter of the energy, +1 twice as much. An energy below that of rounding to 8 bits counts as
+    that, so that flat images have a value: 0 where both are flat.
+
+    Example:
+        >>> target = torch.rand(1, 3, 32, 32)
+        >>> BandEnergy(1)(target / 2, target)
+        tensor([-2.], dtype=torch.float64)
+    """
+
+    band: int
+
+    higher_is_better = None
+    ideal = 0.0
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return f"Band {self.band}"
+
+    @property
+    def protocol(self) -> str:
+        """How the number came about."""
+        return (
+            f"{self.name}: log2 of the energy (mean square over places and RGB, float, no border) of the output over "
+            f"that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 blur, the "
+            "edge repeated, each band from the blurred image at every second place); energies from 1/12 of a squared "
+            "level of 8 bits; mean over images; 0 is right"
+        )
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> log2 of the ratio (B,); raises DataError for unequal shapes."""
+        check_pair(output, target)
+        energies = [self._energy(image) for image in (output, target)]
+        return (energies[0] / energies[1]).log2()
+
+    def _energy(self, image: Tensor) -> Tensor:
+        band = laplacian_bands(image.detach().cpu().float(), self.band)[self.band - 1]
+        return band.square().mean(dim=(1, 2, 3), dtype=torch.float64).clamp(min=_FLOOR)
