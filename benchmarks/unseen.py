@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -95,6 +96,7 @@ class Measurement:
         self.reader: Reader | None = load_reader(package) if "text" in options.only else None
         self.report = Report(f"Unseen eyes on the bundle '{options.bundle}'", command_line("unseen"), self._intro())
         self.rows: dict[str, list[list[str | float | None]]] = {name: [] for name in JUDGES}
+        self.layers: list[list[str | float | None]] = []
         self.found: dict[str, Legibility] = {}
         self.photos: list[Tensor] = []
 
@@ -236,7 +238,23 @@ class Measurement:
                     levels = "; ".join(f"{255 * controls[judge].std:.1f}" for judge in pair)
                     label = f"{NOISE} ({levels} of 255)"
                     rows.append([material.name, label, calls, f"{noisy[pair[0]].values['PSNR']:.2f}", *cells(noisy)])
+        for judge in self.judges:
+            if judge.scale == "full":
+                self.by_layer(material, {**made, NOISE: Made(controls[judge.name].images)}, judge)
         self.report.state(psnr.protocol, *(judge.protocol for judge in self.judges))
+
+    def by_layer(self, material: Material, made: Mapping[str, Made], judge: FeatureDistance) -> None:
+        """In which layers of a judge a method is better than the restorer: their mean alone would hide it."""
+        means = {
+            method: torch.cat(
+                [judge.by_layer(*pair) for pair in zip(entry.images, material.targets, strict=True)]
+            ).mean(dim=0)
+            for method, entry in made.items()
+        }
+        for method, values in means.items():
+            if method != ALONE:
+                ratios = (values / means[ALONE]).tolist()
+                self.layers.append([judge.name, material.name, method, " ".join(f"{ratio:.3f}" for ratio in ratios)])
 
     def text(self, material: Material, made: Mapping[str, Made], noisy: Sequence[Tensor], reader: Reader) -> None:
         """Read the text of one set in what every method made of it."""
@@ -299,6 +317,9 @@ class Measurement:
             self.report.tables[1:1] = [
                 Table(f"Features of the {name}: distance", columns, rows) for name, rows in self.rows.items()
             ]
+            title = "Distance in each layer at full scale, over the restorer's"
+            heads = ["judge", "data", "method", "ratios, the finest layer first"]
+            self.report.tables.insert(1 + len(self.rows), Table(title, heads, self.layers))
         return self.report
 
     def judge(self, material: Material) -> None:

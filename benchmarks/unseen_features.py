@@ -29,24 +29,23 @@ _POOLING = ("AveragePool", "MaxPool")
 _EPSILON = 1e-8
 
 
-def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """How far two images are apart in the maps of a network: 0 for equal maps, at most 4.
+def layer_distances(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """How far two images are apart in each map of a network: 0 for equal maps, at most 4.
 
-    In each layer the channels of every place are brought to unit length; the squared Euclidean distances of the places
-    are averaged, then those of the layers.
+    The channels of every place are brought to unit length; the squared Euclidean distances of the places are averaged.
 
     Args:
         first: one map (B, C, h, w) per layer.
         second: likewise, of the same shapes.
 
     Returns:
-        (B,) float64.
+        (B, layers) float64.
     """
     layers = [
         (_unit(a.double()) - _unit(b.double())).square().sum(dim=1).mean(dim=(1, 2))
         for a, b in zip(first, second, strict=True)
     ]
-    return torch.stack(layers).mean(dim=0)
+    return torch.stack(layers, dim=1)
 
 
 def _unit(maps: Tensor) -> Tensor:
@@ -194,8 +193,12 @@ class FeatureDistance:
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Outputs and targets (B, 3, H, W) in [0, 1] -> distances (B,) float64; raises DataError for unequal shapes."""
+        return self.by_layer(output, target).mean(dim=1)
+
+    def by_layer(self, output: Tensor, target: Tensor) -> Tensor:
+        """The distances (B, layers) whose mean over the layers is the metric, the finest first; errors likewise."""
         check_pair(output, target)
-        return feature_distance(self.backbone(self._view(output)), self.backbone(self._view(target)))
+        return layer_distances(self.backbone(self._view(output)), self.backbone(self._view(target)))
 
     def _view(self, image: Tensor) -> Tensor:
         image = image.clamp(0.0, 1.0)

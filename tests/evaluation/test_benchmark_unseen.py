@@ -97,14 +97,15 @@ def test_distance_of_maps(features):
     first = torch.tensor([[3.0, 0.0], [4.0, 2.0]]).view(1, 2, 1, 2)  # places (3, 4) and (0, 2): (.6, .8) and (0, 1)
     second = torch.tensor([[0.0, 0.0], [9.0, 1.0]]).view(1, 2, 1, 2)  # (0, 1) at both
     one = (0.6**2 + 0.2**2) / 2
-    assert features.feature_distance([first], [second]).item() == pytest.approx(one, abs=1e-6)
+    assert features.layer_distances([first], [second]).item() == pytest.approx(one, abs=1e-6)
     other = torch.ones(1, 5, 2, 2)
-    assert features.feature_distance([first, other], [second, -other]).item() == pytest.approx((one + 4) / 2, abs=1e-6)
-    assert features.feature_distance([first, other], [7 * first, other]).item() == pytest.approx(0, abs=1e-8)
-    batch = features.feature_distance([torch.cat([first, second])], [torch.cat([second, second])])
-    assert batch.tolist() == pytest.approx([one, 0], abs=1e-6)
+    both = features.layer_distances([first, other], [second, -other])
+    assert both.tolist() == [pytest.approx([one, 4], abs=1e-6)]
+    assert features.layer_distances([first, other], [7 * first, other]).max().item() == pytest.approx(0, abs=1e-8)
+    batch = features.layer_distances([torch.cat([first, second])], [torch.cat([second, second])])
+    assert batch[:, 0].tolist() == pytest.approx([one, 0], abs=1e-6)
     silent = torch.zeros(1, 2, 1, 2)
-    assert features.feature_distance([silent], [silent]).item() == 0
+    assert features.layer_distances([silent], [silent]).item() == 0
 
 
 def test_layers_are_the_ends_of_the_resolutions(features):
@@ -151,6 +152,9 @@ def test_distance_of_images(features, tmp_path):
         assert metric.name == name
         assert ("halved" in metric.protocol) == (scale == "half")
         assert metric(image, image).item() == 0
+        apart = metric.by_layer(image, 1 - image)
+        assert apart.shape == (1, 3)
+        assert metric(image, 1 - image).item() == apart.mean().item() > 0
         series = [metric(features.damaged(image, "white noise (of 255)", level), image).item() for level in (5, 20, 60)]
         assert features.smallest_rise([0, *series]) > 0
         assert metric(2 * image, image).item() == metric((2 * image).clamp(0, 1), image).item()
@@ -323,7 +327,7 @@ def test_the_command(place, run, tmp_path, capsys):
     )
     assert status == 0, capsys.readouterr().out
     report = json.loads(page.with_suffix(".json").read_text())
-    behaviour, detector, classifier, text = report["tables"]
+    behaviour, detector, classifier, layers, text = report["tables"]
     assert "behave" in behaviour["title"]
     assert len(report["bars"]) == 2 * 2 * 4
     scores = {(entry["dataset"], entry["method"]): entry["values"] for entry in report["data"]["scores"]}
@@ -338,6 +342,8 @@ def test_the_command(place, run, tmp_path, capsys):
                 assert rows["restorer + noise"][column + 1] == "1.000"
                 assert float(rows["restorer + noise"][column]) <= 1
                 assert float(rows["DP-IR"][column]) == pytest.approx(ours[key] / alone[key], abs=6e-4)
+    assert {row[2] for row in layers["rows"]} == {"bicubic", "restorer + noise", "DP-IR", "DP-IR, detail 0.5"}
+    assert all(len(row[3].split()) == 3 for row in layers["rows"])
     assert text["columns"] == ["read from", *sets, "all", "p, as the restorer"]
     rows = {row[0]: row for row in text["rows"]}
     assert rows["lines / characters"][3].startswith("4 / ")
@@ -354,6 +360,7 @@ def test_features_alone_need_no_reader(place, run, tmp_path, capsys):
         "Do",
         "Features",
         "Features",
+        "Distance",
     ]
     assert run(*arguments) == 1
     assert "cannot be used" in " ".join(capsys.readouterr().out.split())
