@@ -1,8 +1,8 @@
 """Metrics with their protocols, methods, comparisons, studies and reports."""
 
 from dp_ir.evaluation.band_energy import BandEnergy
-from dp_ir.evaluation.cost import Cost, flops, parameters, peak_memory, restoration_cost
 from dp_ir.evaluation.comparison import Scores, score
+from dp_ir.evaluation.cost import Cost, flops, parameters, peak_memory, restoration_cost
 from dp_ir.evaluation.dataset import ImagePair, PairedImages
 from dp_ir.evaluation.distribution import SlicedWasserstein
 from dp_ir.evaluation.frechet import FID, KID, load_inception
@@ -18,16 +18,18 @@ from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, Se
 from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
 
 __all__ = [
+    "DEFAULT_METRICS",
+    "FID",
+    "KID",
+    "LPIPS",
+    "MSSSIM",
+    "PSNR",
+    "SSIM",
     "BandEnergy",
     "Bar",
     "Cost",
-    "DEFAULT_METRICS",
-    "FID",
     "ImagePair",
-    "KID",
-    "LPIPS",
     "LinearPSNR",
-    "MSSSIM",
     "MeanPSNR",
     "Method",
     "MethodInfo",
@@ -36,12 +38,10 @@ __all__ = [
     "NoiseControl",
     "Observation",
     "Output",
-    "PSNR",
     "PairedImages",
     "Record",
     "Report",
     "Results",
-    "SSIM",
     "Scores",
     "SetMetric",
     "SetRecord",
