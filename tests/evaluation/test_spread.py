@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dp_ir.errors import DataError
