@@ -83,6 +83,17 @@ def checked_detail(detail: float) -> float:
     return float(detail)
 
 
+def seen_and_share(detail: float, least: float | None) -> tuple[float, float]:
+    """What a fusion is given of the dial, and the share of the way from the restorer's estimate to what it makes.
+
+    Args:
+        detail: the dial, in [0, 1].
+        least: what the fusion sees of it begins here; None for one that does not see it, which makes samples.
+    """
+    begins = 1.0 if least is None else least
+    return max(detail, begins), min(detail / begins, 1.0)
+
+
 def check_sigma_range(
     kind: Kind, limits: tuple[float, float] | None, schedule: NoiseSchedule, tau: float, sigmas: Tensor
 ) -> None:

@@ -13,6 +13,7 @@ from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Sampler, working_state
 from dp_ir.diffusion.schedule import NoiseSchedule
+from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.seeds import sample_seed
 from dp_ir.training.energy_score import Term, energy_score, spread_weight
 from dp_ir.training.objectives import Metrics
@@ -24,6 +25,19 @@ _KEPT_CALLS = 4
 """Calls whose activations are kept for the way back; those of longer chains are computed once more."""
 
 _SAMPLES = 8  # of an image in a validation
+
+_HALFWAY = 0.4
+"""Where on the straight line from the restorer's estimate a fusion is judged that does not see the dial."""
+
+
+def validation_dial(least: float | None) -> tuple[float, ...]:
+    """The places of the dial that validation looks at, by `ChainObjective.least`: the last is 1, a sample."""
+    return tuple(sorted({_HALFWAY if least is None else least, 1.0}))
+
+
+def place_name(detail: float) -> str:
+    """What the figures of a place of the dial are called after: they end in an underscore and this."""
+    return f"detail{detail:g}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,6 @@ class ChainObjective:
             there to 1; None for one that does not see the dial.
         fixed_weight: spread weight of a fusion that does not see the dial.
         sample_metrics: judge the samples of an image together.
-        dial: values that validation looks at.
     """
 
     denoiser: Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +70,6 @@ class ChainObjective:
     least: float | None = None
     fixed_weight: float = 1.0
     sample_metrics: SampleMetrics = field(default_factory=dict)
-    dial: tuple[float, ...] = (0.4, 1.0)
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Mean energy score of the batch; `seeds` (B, m) name its samples, `place` (B,) where on the dial they are."""
@@ -68,19 +80,24 @@ class ChainObjective:
         return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Every metric, of the restorer and along the dial; there also the score, and what is judged of all samples."""
+        """Every metric, of the restorer and of what users get at the places of `validation_dial`.
+
+        There also the score, and what is judged of all samples.
+        """
         figures: dict[str, list[float]] = {}
         drawn: dict[str, list[Tensor]] = {}
         for number, crop in enumerate(crops):
             clean, restored = crop["clean"], crop["restored"]
             for name, metric in metrics.items():
                 figures.setdefault(f"{name}_restored", []).append(float(metric(restored, clean)))
-            for detail in self.dial:
+            for detail in validation_dial(self.least):
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
-                dial, place = clean.new_full((1,), detail), f"detail{detail:g}"
-                samples = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
-                if self.least is None:  # a fusion that does not see the dial is used on the straight line
-                    samples = torch.lerp(restored, samples, detail)
+                dial, place = clean.new_full((1,), detail), place_name(detail)
+                seen, share = seen_and_share(detail, self.least)
+                made = self._samples(
+                    model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, clean.new_full((1,), seen)
+                ).float()
+                samples = torch.lerp(restored, made, share)
                 drawn.setdefault(place, []).append(samples)
                 figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, dial)))
                 for name, metric in metrics.items():
