@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dp_ir import Restoration
+from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.networks import FastFusion
@@ -17,7 +19,8 @@ from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
 from dp_ir.training import chain_objective
 from dp_ir.training.chain_objective import ChainObjective, validation_dial
-from dp_ir.training.energy_score import Term, band_term, spread_weight
+from dp_ir.training.energy_score import Term, band_term, energy_score, spread_weight
+from dp_ir.training.recipe import ChainRecipe, ScoreRecipe
 
 SCHEDULE = NoiseSchedule.from_config(DEFAULT_SETTINGS.schedule)
 
@@ -174,6 +177,32 @@ def test_a_fusion_that_sees_the_dial_learns_each_observation_with_its_own_weight
         weight = float(spread_weight(dial[i]))
         seen.append(_objective(fixed_weight=weight).loss(_Dialled(fusion, dial[i : i + 1]), alone))
     torch.testing.assert_close(both, torch.stack(seen).mean())
+
+
+@pytest.mark.parametrize("exponent", [0.6, 1.5])
+def test_the_recipe_names_chain_and_score(exponent: float) -> None:
+    """The loss is the score of the recipe's chain: of its exponent, weighted by the dial for that exponent."""
+    chain = ChainRecipe(tau=300, steps=2, sigma_min=0.05, eta=0.5)
+    score = ScoreRecipe(exponent=exponent, bands=2.0, lpips=3.0)
+    fusion, batch = _random_fusion(), _batch(2)
+    denoiser = GuardedNetwork("denoiser", _denoiser, device=torch.device("cpu"))
+    objective = chain_objective.chain_objective(chain, score, fusion, denoiser, {}, lambda image: [image / 7])
+    torch.testing.assert_close(objective.sigmas, SCHEDULE.sigma_grid(300, 2, sigma_min=0.05))
+    assert (objective.tau, objective.eta, objective.sampler) == (300, 0.5, SAMPLERS["ddim"])
+    drawn: list[Tensor] = []
+
+    def features(image: Tensor) -> list[Tensor]:
+        drawn.append(image)
+        return []
+
+    detail = torch.tensor([0.4, 0.7])
+    batch["place"] = torch.tensor([0.1, 0.5])
+    dataclasses.replace(objective, terms=[*objective.terms, Term(features)]).loss(fusion, batch)
+    samples = drawn[-1].view(2, 2, 3, 12, 12)
+    weight = spread_weight(detail, exponent)
+    terms = [band_term(2.0), Term(lambda image: [image / 7], 3.0)]
+    expected = energy_score(samples, batch["clean"], terms, weight, exponent).mean()
+    torch.testing.assert_close(objective.loss(fusion, batch), expected)
 
 
 class _Dialled(nn.Module):

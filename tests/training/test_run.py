@@ -334,6 +334,31 @@ def test_damaged_or_foreign_checkpoint_is_refused(settings: list[str], tmp_path:
         _run("denoiser", settings, tmp_path / "run", "optim.steps=6")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("objective=estimate", r"with objective=energy-score, the recipe asks for objective=estimate: use another"),
+        ("chain.tau=400", r"with chain\.tau=500\.0, the recipe asks for chain\.tau=400\.0: use another"),
+        ("score.draws=3", r"with score\.draws=2, the recipe asks for score\.draws=3: use another"),
+    ],
+)
+def test_a_run_goes_on_only_with_what_it_was_trained_for(
+    change: str, message: str, settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    began = [*partners, "network.config.detail=null", "optim.steps=1"]
+    _run("fusion-sr4", settings, tmp_path / "run", *began)
+    with pytest.raises(CheckpointError, match=message):
+        _run("fusion-sr4", settings, tmp_path / "run", *began, change)
+    # A checkpoint of before this was kept has nothing to compare.
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["trained_for"]
+    torch.save(state, checkpoint)
+    (tmp_path / "run" / "validation.csv").unlink()
+    _run("fusion-sr4", settings, tmp_path / "run", *began, change, "optim.steps=2")
+    assert torch.load(checkpoint, weights_only=True)["step"] == 2
+
+
 def test_tensorboard_log_holds_the_loss_and_the_figures(settings: list[str], tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
