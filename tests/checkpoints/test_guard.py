@@ -197,3 +197,39 @@ def test_unknown_devices_are_named():
     assert precision.pick_device().type in {"cpu", "cuda", "mps"}
     with pytest.raises(DPIRError, match="'gpu9'"):
         precision.pick_device("gpu9")
+
+
+class Dialled(nn.Module):
+    def forward(self, restored, denoised, noisy, sigma, detail):
+        return torch.lerp(restored, denoised, detail.view(-1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("fusion", "name"),
+    [
+        (lambda restored, denoised, noisy, sigma: restored, "<lambda>"),
+        (build("fusion-3ca", {}), "Fusion3CA"),
+    ],
+)
+def test_a_fusion_that_takes_no_dial_cannot_be_stated_to_see_it(fusion, name):
+    sentence = rf"^The fusion {name} is stated to see the dial from 0\.4 on, but .*\(.*sigma, detail\): leave .*\.$"
+    with pytest.raises(NetworkContractError, match=sentence):
+        guarded(fusion, "fusion", detail=0.4)
+    guarded(fusion, "fusion")
+
+
+def test_a_fusion_that_takes_the_dial_or_whatever_comes_is_given_it():
+    image, half = torch.rand(2, 3, 4, 4), torch.full((2,), 0.5)
+    for fusion in (Dialled(), Dialled().forward, lambda *given: Dialled()(*given)):
+        result = guarded(fusion, "fusion", detail=0.4)(image, image + 1, image, half, half)
+        assert torch.allclose(result, image + 0.5)
+
+
+def test_a_fast_fusion_that_was_built_without_the_dial_refuses_it():
+    fusion = build("fast-fusion", {"channels": [8, 8], "blocks": [1, 1, 1], "encoding": 8})
+    image, half = torch.rand(1, 3, 4, 4), torch.full((1,), 0.5)
+    with pytest.raises(NetworkContractError, match="built without detail"):
+        guarded(fusion, "fusion", detail=0.4)(image, image, image, half, half)
+    with pytest.raises(NetworkContractError, match="built without detail"):
+        fusion(image, image, image, half, half)
+    assert guarded(fusion, "fusion")(image, image, image, half, half).shape == image.shape

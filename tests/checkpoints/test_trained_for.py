@@ -30,12 +30,17 @@ def fusion():
     return build("fast-fusion", OWN["fast-fusion"])
 
 
-@pytest.mark.parametrize(
-    ("card", "chain"),
-    [({}, {}), ({"chain": ONE}, ONE), ({"chain": [1]}, {}), ({"chain": None}, {}), ({"chain": "x"}, {})],
-)
+@pytest.mark.parametrize(("card", "chain"), [({}, {}), ({"chain": ONE}, ONE)])
 def test_a_record_has_a_chain_or_none(card, chain):
     assert NetworkRecord("fast-fusion", {}, "fusion", card).chain == chain
+
+
+@pytest.mark.parametrize(("chain", "found"), [([1], "list"), (None, "NoneType"), ("x", "str"), (500, "int")])
+def test_what_is_no_chain_is_not_taken_for_none(chain, found):
+    record = NetworkRecord("fast-fusion", {}, "fusion", {"chain": chain})
+    sentence = rf"^The chain in the card of the fusion is of the type {found}: expected .*; write it again\.$"
+    with pytest.raises(CheckpointError, match=sentence):
+        _ = record.chain
 
 
 def test_only_settings_of_sampling_are_taken_from_a_chain():

@@ -292,6 +292,10 @@ def test_bad_input_ends_in_one_sentence(tmp_path, datasets, folder):
     fails("name at least one", [], datasets)
     fails("nearest: bicubic", ["bicubic", "bicubik:2"], datasets)
     fails("add --metric lpips", ["noise:sr4"], datasets)
+    for metric in ("psnr-mean", "PSNR_mean", "spread-error-pixels"):
+        sentence = f"cannot be tuned for {metric}, which is about several samples of each image: tune it for a metric"
+        fails(sentence, [f"noise:sr4,metric={metric}"], datasets)
+    fails("cannot be tuned for fid, which is about whole sets of images", ["noise:sr4,metric=fid"], datasets)
     (tmp_path / "file").write_text("")
     fails("file", ["bicubic"], datasets, error=DPIRError, out=tmp_path / "file")
     (folder / "c.png").write_bytes(b"no image")

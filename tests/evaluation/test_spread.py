@@ -5,8 +5,10 @@ import math
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dp_ir.errors import DataError
+from dp_ir.evaluation import sample_metrics
 from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
 from dp_ir.evaluation.spread import (
     PARTS,
@@ -166,3 +168,20 @@ def test_metrics_of_tensors():
     target = torch.full((1, 3, 8, 8), 0.5)
     samples = torch.stack([torch.full((3, 8, 8), level / 255 + 0.5) for level in (-25, 77)])  # 26 levels off on average
     assert MeanPSNR(border=2)(samples, target).tolist() == [pytest.approx(20 * math.log10(255 / 26), abs=0.4)]
+
+
+def test_metrics_bring_what_another_device_holds_to_the_cpu(monkeypatch):
+    """Fake tensors have a device, but no values, so what would measure these is replaced."""
+    seen = []
+
+    def measured(samples, truth):
+        seen.extend((samples.device.type, truth.device.type))
+        return {PARTS[0]: Spread(1.0, 1.0, ())}
+
+    monkeypatch.setattr(sample_metrics, "measure", measured)
+    with FakeTensorMode():
+        samples, truth = torch.empty(2, 3, 8, 8, device="cuda"), torch.empty(1, 3, 8, 8)
+        for own, true in ((samples, truth), (samples.cpu(), truth.cuda()), (samples, truth.cuda())):
+            assert SpreadError()([own], [true]) == 1
+            assert MeanPSNR()(own, true).device.type == "cpu"
+    assert set(seen) == {"cpu"}

@@ -78,11 +78,36 @@ def test_the_start_that_is_studied_is_not_warned_of(bundle, tmp_path):
 
 def test_the_straight_line_is_the_dial_of_a_fusion_that_sees_none(bundle):
     for share in (0, 0.3, 1):
-        line, dial = image(f"line:{bundle},share={share}").image, image(f"{bundle},detail={share}").image
-        inside = (dial > 0.05) & (dial < 0.95)  # ends that were clipped lie on another line
-        torch.testing.assert_close(line[inside], dial[inside], atol=1e-2, rtol=0)
+        line, dial = image(f"line:{bundle},share={share}"), image(f"{bundle},detail={share}")
+        assert torch.equal(line.image, dial.image)
+        assert line.calls == dial.calls
+    method = parse_method(f"line:{bundle},share=0", device="cpu")
+    assert not method.draws
     with pytest.raises(DataError, match="share=2"):
         image(f"line:{bundle},share=2")
+    with pytest.raises(DataError, match=r"^The setting detail=0\.3 is none of the kind 'line', .* write share= .*\.$"):
+        image(f"line:{bundle},share=0.5,detail=0.3")
+
+
+def test_the_straight_line_leads_to_the_sample_of_a_fusion_that_sees_the_dial(bundle, tmp_path):
+    torch.manual_seed(1)
+    fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8, detail=0.4)
+    for parameter in fusion.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # so that ends are clipped
+    save_network(tmp_path / "fusion.safetensors", fusion, kind="fusion")
+    text = f"{bundle},fusion={tmp_path / 'fusion.safetensors'}"
+    restore = parse_method(text, device="cpu", precision="float32").restoration
+    last = []
+    whole = restore(OBSERVATION.image, seed=3, callback=last.append)
+    with torch.no_grad():
+        restored = restore.networks["restorer"](OBSERVATION.image)
+    assert (last[-1].estimate.clamp(0, 1) != last[-1].estimate).any()
+    half = image(f"line:{text},share=0.5").image
+    torch.testing.assert_close(half, ((restored + last[-1].estimate) / 2).clamp(0, 1), atol=1e-5, rtol=0)
+    assert torch.equal(image(f"line:{text}").image, whole.image)
+    assert not torch.allclose(half, image(f"{text},detail=0.5").image, atol=1e-3)  # the fusion's own
+    texts = [f"line:{text},share=0.5", f"line:{text},share=0.6", f"{text},detail=0.5"]
+    assert len({parse_method(text, device="cpu").identity for text in texts}) == 3
 
 
 def test_strength_1_is_the_bundle_and_strength_0_the_plain_method(bundle):

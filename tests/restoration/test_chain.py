@@ -18,6 +18,7 @@ from dp_ir.restoration import Restoration, UnseenChainWarning
 from dp_ir.restoration.batch import LocalJob
 from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
+from dp_ir.restoration.provenance import provenance
 from dp_ir.restoration.tiler import TilingNote
 
 ONE = {
@@ -95,6 +96,42 @@ def test_the_fusion_of_a_bundle_is_replaced_with_its_chain(tmp_path):
     for fusion in (module, None):  # which say nothing of a chain
         made = Restoration.from_pretrained(tmp_path / "bundle", fusion=fusion, device="cpu")
         assert (made.settings.tau, made.settings.steps) == (400, 3)
+
+
+def test_a_fusion_for_estimates_does_not_inherit_the_chain_of_the_one_it_replaces(tmp_path):
+    """One call, and a dial that was set for it, would give nearly no detail."""
+    of_parts(ONE, detail=0.4, task="sr4").save_pretrained(tmp_path / "bundle")
+    file = tmp_path / "fusion.safetensors"
+    save_network(file, networks()["fusion"], kind="fusion", card={"note": "estimates"})
+    for fusion in (file, networks()["fusion"], lambda restored, denoised, noisy, sigma: denoised):
+        made = Restoration.from_pretrained(tmp_path / "bundle", fusion=fusion, device="cpu")
+        assert made.settings == replace(DEFAULT_SETTINGS, task="sr4")
+        assert made.settings.detail == 1
+        assert notes_of(lambda made=made: made(IMAGE)) == []
+    own = {"tau": 300, "steps": 2, "detail": 0.5, "eta": 1.0, "sigma_min": 0.02}
+    made = Restoration.from_pretrained(tmp_path / "bundle", fusion=file, device="cpu", **own)
+    assert made.settings == replace(DEFAULT_SETTINGS, task="sr4", **own)
+    for restorer in (networks()["restorer"], None):  # with its own fusion nothing is changed
+        made = Restoration.from_pretrained(tmp_path / "bundle", restorer=restorer, device="cpu")
+        assert chain_of(made.settings) == ONE
+        assert made.settings.detail == 0.4
+    save_network(file, networks()["fusion"], kind="fusion", card={"chain": FOUR})
+    made = Restoration.from_pretrained(tmp_path / "bundle", fusion=file, device="cpu")
+    assert (chain_of(made.settings), made.settings.detail) == (FOUR, 0.4)
+
+
+@pytest.mark.parametrize("own", [None, ONE])
+@pytest.mark.parametrize("given", [None, FOUR])
+@pytest.mark.parametrize("changes", [{}, {"tau": 300, "detail": 0.7}])
+def test_what_is_recorded_is_what_a_replaced_fusion_runs_with(tmp_path, own, given, changes):
+    bundle, file = tmp_path / "bundle", tmp_path / "fusion.safetensors"
+    of_parts(own, tau=250, steps=1, detail=0.4).save_pretrained(bundle)
+    save_network(file, networks()["fusion"], kind="fusion", card={"chain": given} if given else {})
+    for fusion in (file, None):
+        used = Restoration.from_pretrained(bundle, fusion=fusion, device="cpu", **changes).settings
+        said = provenance(str(bundle), {"fusion": fusion and str(fusion)}, **changes)
+        names = (*ONE, "detail")
+        assert {name: said[name] for name in names} == {name: getattr(used, name) for name in names}
 
 
 def test_a_saved_bundle_keeps_the_chain_and_its_own_fusion_does_not_overrule_it(tmp_path):

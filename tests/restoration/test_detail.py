@@ -13,6 +13,7 @@ from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.errors import DPIRError, ScheduleError
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.restoration import Restoration
+from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
 
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -141,6 +142,16 @@ def test_below_what_a_fusion_sees_of_the_dial_lies_a_straight_line(dial, given, 
     assert [float(value) for value in restore.networks["fusion"].seen] == [pytest.approx(given)]
     restored = restore.networks["restorer"](IMAGE)
     assert torch.allclose(image, torch.lerp(restored, last[0].estimate, share).clamp(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("least", [None, 0.2, 1.0])
+@pytest.mark.parametrize("dial", [0.0, 0.1, 0.2, 0.3, 1.0])
+def test_what_is_seen_and_the_share_make_the_dial_together(dial, least):
+    seen, share = seen_and_share(dial, least)
+    assert seen * share == pytest.approx(dial)
+    assert seen >= (least or 1)
+    assert seen == (least or 1) or share == 1
+    assert (type(seen), type(share)) == (float, float)
 
 
 def test_the_fast_fusion_says_that_it_sees_the_dial():

@@ -96,6 +96,8 @@ def test_a_bundle_as_models(tiny: Path, tmp_path: Path) -> None:
     paths = export_bundle(tiny, folder)
     assert paths == [folder / f"{kind}.onnx" for kind in ("restorer", "denoiser", "fusion")]
     check_folder(tiny, folder, onnx_model)
+    assert "`detail`" not in (folder / "README.md").read_text()
+    assert "detail" not in json.loads((folder / "networks.json").read_text())["networks"]["fusion"]
     assert [path.name for path in tmp_path.iterdir()] == ["models"]  # nothing half written is left
 
 
@@ -128,7 +130,9 @@ def test_a_fusion_with_a_dial_has_one_more_input(format: Any, tmp_path: Path) ->
     assert description["settings"]["detail"] == 0.5
     card = (tmp_path / "models" / "README.md").read_text()
     assert "restored, denoised, noisy, sigma, detail" in card
-    assert "`detail` (batch)" in card
+    assert description["networks"]["fusion"]["detail"] == 0.4
+    assert "`detail` (batch) is the dial" in card
+    assert "sees it from 0.4 to 1; below, mix linearly with `restored`." in card
     model = READERS[format][1](path)
     check_folder(tmp_path / "bundle", tmp_path / "models", READERS[format][1])
     *given, _ = arguments(inputs, 2, 8, 12)

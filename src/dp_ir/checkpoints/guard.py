@@ -6,6 +6,7 @@ checked on the way out. Everything outside speaks float32 in [0, 1] units. There
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -53,6 +54,8 @@ class GuardedNetwork(nn.Module):
         info = info_of(network) if info is None else info
         if isinstance(network, GuardedNetwork):
             network, record = network.network, record or network.record
+        if kind == "fusion" and info.detail is not None:
+            _check_sees_the_dial(network, info)
         self.kind, self.record, self.device = kind, record, torch.device(device)
         self.info = info if kind == "restorer" else replace(info, scale=1)
         self.network: Any = network
@@ -79,7 +82,8 @@ class GuardedNetwork(nn.Module):
             (B, 3, scale * H, scale * W), float32 in [0, 1] units, not clipped.
 
         Raises:
-            NetworkContractError: the result is no tensor, has another shape, or holds NaN or infinity.
+            NetworkContractError: the result is no tensor, has another shape, or holds NaN or infinity; or a fusion is
+                given a dial that it was built without.
         """
         images = [argument for argument in arguments if argument.ndim > 1]
         sigma, *detail = arguments[len(images) :] or (None,)
@@ -157,6 +161,23 @@ class GuardedNetwork(nn.Module):
                 f"expected {expected} in floating point; check its scale and size multiple in NetworkInfo."
             )
         return scale
+
+
+def _check_sees_the_dial(fusion: Any, info: NetworkInfo) -> None:
+    """Raise NetworkContractError where a fusion takes no dial after its other arguments; one that cannot say may."""
+    given = ["restored", "denoised", "noisy", *([] if info.sigma_input == "none" else ["sigma"]), "detail"]
+    try:
+        signature = inspect.signature(fusion.forward if isinstance(fusion, nn.Module) else fusion)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        name = getattr(fusion, "__name__", type(fusion).__name__)
+        raise NetworkContractError(
+            f"The fusion {name} is stated to see the dial from {info.detail:g} on, but it cannot be called with "
+            f"({', '.join(given)}): leave detail out of its NetworkInfo, or give a fusion that takes it."
+        ) from error
 
 
 def channels_last(module: nn.Module) -> nn.Module:

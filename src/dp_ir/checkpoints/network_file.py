@@ -62,9 +62,18 @@ class NetworkRecord:
 
     @property
     def chain(self) -> dict[str, Any]:
-        """The sampler calls a fusion was trained through, see `trained_for`; empty of one trained for estimates."""
+        """The sampler calls a fusion was trained through, see `trained_for`; empty of one trained for estimates.
+
+        Raises:
+            CheckpointError: what the card has there is none.
+        """
         chain = self.card.get("chain", {})
-        return dict(chain) if isinstance(chain, Mapping) else {}
+        if not isinstance(chain, Mapping):
+            raise CheckpointError(
+                f"The chain in the card of the {self.kind} is of the type {type(chain).__name__}: expected the "
+                "settings of its sampler calls by name, or no chain; write it again."
+            )
+        return dict(chain)
 
 
 def describe(

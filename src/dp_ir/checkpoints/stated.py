@@ -121,7 +121,6 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "half_safe": ("yes or no", _one_of(_BOOLEANS)),
     "tiling": (f"one of {', '.join(_TILINGS)}", _one_of(_TILINGS)),
     "receptive_field": ("a whole number of pixels, or none for not known", _or_none(_whole)),
-    "detail": ("a number above 0 and at most 1, or none, of a fusion", _or_none(float)),
     _PROBE: ("yes or no", _one_of(_BOOLEANS)),
 }
-"""Per field of `NetworkInfo`: what its text may be, and how that is read."""
+"""Per field of `NetworkInfo` that a restorer or a denoiser has: what its text may be, and how that is read."""

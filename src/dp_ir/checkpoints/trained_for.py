@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError, DPIRError
 
@@ -54,9 +56,20 @@ def trained_for(chain: Mapping[str, Any]) -> str:
     if not chain:
         return "estimates (any tau, sampler and number of calls)"
     own = chain_settings(chain)
-    schedule = NoiseSchedule.from_config(own["schedule"])
-    sigmas = schedule.sigma_grid(own["tau"], own["steps"], own["spacing"], sigma_min=own["sigma_min"])
-    return chain_in_words(own["tau"], sigmas.tolist(), own["sampler"], own["eta"])
+    return chain_in_words(own["tau"], chain_sigmas(own).tolist(), own["sampler"], own["eta"])
+
+
+def chain_sigmas(settings: Mapping[str, Any]) -> Tensor:
+    """Noise levels of a chain's calls, then 0, in [0, 1] units; float64.
+
+    Args:
+        settings: as `chain_settings` gives them.
+
+    Raises:
+        ScheduleError: the chain is none that could be run.
+    """
+    schedule = NoiseSchedule.from_config(settings["schedule"])
+    return schedule.sigma_grid(settings["tau"], settings["steps"], settings["spacing"], sigma_min=settings["sigma_min"])
 
 
 def chain_in_words(tau: float, sigmas: Sequence[float], sampler: str, eta: float) -> str:

@@ -11,7 +11,7 @@ from dp_ir.errors import DataError
 from dp_ir.evaluation.cost import parameters, restoration_cost
 from dp_ir.evaluation.method import Method, draws_samples
 from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.metric_names import metric_name
+from dp_ir.evaluation.metric_names import SAMPLE_METRICS, SET_METRICS, metric_name
 from dp_ir.evaluation.metrics import Metric
 from dp_ir.evaluation.noise_method import NoiseMethod
 from dp_ir.evaluation.results import MethodInfo
@@ -102,8 +102,18 @@ def _training_images(networks: Mapping[str, Any], roles: Collection[str]) -> int
 
 
 def tuning_metric(name: str, metrics: Sequence[Metric]) -> Metric:
-    """The metric of that name, which a noise control is tuned for; raises DataError if it is not measured."""
+    """The metric of that name, which a noise control is tuned for.
+
+    Raises:
+        DataError: it is not measured, or is none of single images.
+    """
     wanted = metric_name(name)
+    if wanted in (*SAMPLE_METRICS, *SET_METRICS):
+        about = "several samples of each image" if wanted in SAMPLE_METRICS else "whole sets of images"
+        raise DataError(
+            f"A noise control cannot be tuned for {name}, which is about {about}: tune it for a metric of single "
+            "images, such as metric=lpips, or state its strength, as in std=0.02."
+        )
     for metric in metrics:
         try:
             if metric_name(metric.name) == wanted:

@@ -36,6 +36,9 @@ _SPREADS = {f"spread-error-{part.replace(' ', '-')}": part for part in PARTS}
 SET_METRICS = ("swd", "fid", "kid", *_SPREADS)
 """Names of the metrics of whole sets of images."""
 
+SAMPLE_METRICS = ("psnr-mean", *_SPREADS)
+"""Names of the metrics of several samples of each image."""
+
 GROUPS = {"bands": tuple(_BANDS), "spread-error": tuple(_SPREADS)}
 """Names that stand for several metrics."""
 

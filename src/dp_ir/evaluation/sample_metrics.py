@@ -48,9 +48,12 @@ class SpreadError:
         )
 
     def __call__(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
-        """Samples (n, 3, H, W) and a target (1, 3, H, W) of each image; raises DataError as `measure` does."""
+        """Samples (n, 3, H, W) and a target (1, 3, H, W) of each image; raises DataError as `measure` does.
+
+        They are measured on the CPU: ranks are counted in float64, which not every device has.
+        """
         pairs = zip(outputs, targets, strict=True)
-        return spread_over_error([measure(samples, target[0])[self.part] for samples, target in pairs])
+        return spread_over_error([measure(samples.cpu(), target[0].cpu())[self.part] for samples, target in pairs])
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,12 @@ class MeanPSNR:
         )
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Samples (n, 3, H, W) of one image in [0, 1], and the target (1, 3, H, W) -> dB (1,); raises DataError."""
-        return self._psnr(output.mean(dim=0, keepdim=True), target)
+        """Samples (n, 3, H, W) of one image in [0, 1], and the target (1, 3, H, W) -> dB (1,), on the CPU.
+
+        Raises:
+            DataError: unequal shapes.
+        """
+        return self._psnr(output.cpu().mean(dim=0, keepdim=True), target.cpu())
 
     @property
     def _psnr(self) -> PSNR:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -112,18 +112,28 @@ def line_method(name: str, source: str, settings: dict[str, str], device: str) -
     """Kind `line`: the point `share` of the way from the restorer's estimate to a bundle's sample at detail 1.
 
     The straight line is the dial of a fusion that does not see one (`Chain.dialled`), and what the dial of one that
-    does is compared with.
+    does is compared with: here such a fusion is not told of it, and gives what it does at 1.
     """
+    if "detail" in settings:
+        raise DataError(
+            f"The setting detail={settings['detail']} is none of the kind 'line', whose place between the restorer's "
+            "estimate and the sample is the setting share: write share= instead, from 0 to 1."
+        )
     own = {key: text for key, text in settings.items() if key == "share"}
     share = read_settings("line", {"share": "1", **own}, {"share": _share})["share"]
     others = {key: text for key, text in settings.items() if key != "share"}
-    method = _restoration(name, source, {**others, "detail": "1"}, device)
-
-    def run(observation: Tensor, seed: int) -> RestorationResult:
-        result = method.restoration(observation, seed=seed)
-        return replace(result, image=torch.lerp(result.restored, result.image, share))
-
-    return ChangedRestoration(method, f"line {share:g}", run)
+    method = _restoration(name, source, {**others, "detail": f"{share!r}"}, device)
+    made = method.restoration
+    with _strangers_allowed():
+        blind = Restoration.from_parts(
+            **made.networks,
+            infos={kind: replace(info, detail=None) for kind, info in made.infos.items()},
+            records=made.records,
+            settings=made.settings,
+            device=made.device,
+            precision=method.precision,
+        )
+    return replace(method, restoration=blind)
 
 
 def local_wiener(noisy: Tensor, sigma: Tensor) -> Tensor:
@@ -163,11 +173,18 @@ def enlarged(observation: Tensor, scale: int) -> Tensor:
 
 
 def _restoration(name: str, source: str, settings: dict[str, str], device: str) -> RestorationMethod:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnseenPartnersWarning)  # it is what is studied
+    with _strangers_allowed():
         method = bundle_method(name, source, settings, device)
     assert isinstance(method, RestorationMethod)
     return method
+
+
+@contextmanager
+def _strangers_allowed() -> Iterator[None]:
+    """Nothing is said of a fusion that meets networks it was not trained with: they are what is studied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnseenPartnersWarning)
+        yield
 
 
 def _guarded(method: RestorationMethod, kind: Any) -> GuardedNetwork:

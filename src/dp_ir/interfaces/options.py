@@ -10,8 +10,8 @@ import typer
 SOURCE = "a weight file of any known network, a bundle, or a hub id."
 STATED = (
     "A fact about the network that is not as inferred, such as value_range=0,255 or sigma_range=0,50/255. KEY is "
-    "scale, channels, size_multiple, min_size, value_range, sigma_range, sigma_input, half_safe, tiling, "
-    "receptive_field or, of a fusion, detail; probe=no leaves out the check of all this on a test picture."
+    "scale, channels, size_multiple, min_size, value_range, sigma_range, sigma_input, half_safe, tiling or "
+    "receptive_field; probe=no leaves out the check of all this on a test picture."
 )
 STATED_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dp_ir.errors import NetworkContractError
 from dp_ir.networks.blocks import DetailEncoding, ResidualStack, SigmaEncoding, pad_to_multiple
 
 
@@ -75,7 +76,15 @@ class FastFusion(nn.Module):
         """Fuse the estimates; shapes and units as in `Fusion3CA.forward`, any H, W >= 1.
 
         `detail` (B,) is where on the dial a network that sees it is: up to 1, a sample, which is what None stands for.
+
+        Raises:
+            NetworkContractError: a network that does not see the dial is given it.
         """
+        if detail is not None and self.encode_detail is None:
+            raise NetworkContractError(
+                "The fusion, a FastFusion, is given the dial, but was built without detail, so that it sees none: "
+                "leave detail out (of its NetworkInfo, too), or use a network that was trained with it."
+            )
         height, width = restored.shape[-2:]
         level = sigma.to(restored.dtype)[:, None, None, None]
         inverse = (level**2 + self.spread**2).rsqrt()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.checkpoints.trained_for import chain_in_words
+from dp_ir.checkpoints.trained_for import chain_in_words, chain_sigmas, trained_for
 from dp_ir.diffusion.samplers import SAMPLERS, Sampler, linear_steps
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import ScheduleError, SigmaRangeError
@@ -84,14 +84,19 @@ def checked_detail(detail: float) -> float:
 
 
 def seen_and_share(detail: float, least: float | None) -> tuple[float, float]:
-    """What a fusion is given of the dial, and the share of the way from the restorer's estimate to what it makes.
+    """What a fusion is given of the dial, and the share of the way from the restorer's estimate to what it makes of it.
 
     Args:
-        detail: the dial, in [0, 1].
-        least: what the fusion sees of it begins here; None for one that does not see it, which makes samples.
+        detail: the dial, 0 to 1.
+        least: where what the fusion sees of the dial begins, above 0; None for one that sees nothing of it, which makes
+            samples.
+
+    Example:
+        >>> seen_and_share(0.7, 0.4), seen_and_share(0.1, 0.4), seen_and_share(0.7, None)
+        ((0.7, 1.0), (0.4, 0.25), (1.0, 0.7))
     """
-    begins = 1.0 if least is None else least
-    return max(detail, begins), min(detail / begins, 1.0)
+    least = 1.0 if least is None else least
+    return max(detail, least), min(detail / least, 1.0)
 
 
 def check_sigma_range(
@@ -131,14 +136,12 @@ def warn_of_unseen_chain(chain: Chain, own: Mapping[str, Any], *, other_start: b
     """
     if not own or chain.tau == 0:
         return False
-    schedule = NoiseSchedule.from_config(own["schedule"])
-    sigmas = schedule.sigma_grid(own["tau"], own["steps"], own["spacing"], sigma_min=own["sigma_min"])
-    trained = Chain(own["tau"], sigmas, sampler_of(own["sampler"]), own["eta"])
+    trained = Chain(own["tau"], chain_sigmas(own), sampler_of(own["sampler"]), own["eta"])
     found = [] if _same_calls(chain, trained) else [f"runs with {chain.in_words()}"]
     found += ["starts from another image than the restorer's estimate"] if other_start else []
     if found:
         warnings.warn(
-            f"The fusion network was trained for {trained.in_words()}, and {' and '.join(found)} here: its samples are "
+            f"The fusion network was trained for {trained_for(own)}, and {' and '.join(found)} here: its samples are "
             "right in its own chain only, so use that, or a fusion that was trained for estimates.",
             UnseenChainWarning,
             stacklevel=stacklevel + 1,

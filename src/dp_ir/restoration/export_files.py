@@ -13,9 +13,9 @@ from typing import Any
 from dp_ir.checkpoints.bundle import Bundle, locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS
 from dp_ir.errors import BundleError
 from dp_ir.restoration.exporting import FORMATS, RESULTS, Format, inputs_of, model_info, to_onnx, to_openvino
+from dp_ir.restoration.settings import SAMPLING_SETTINGS
 
 CARD_NAME = "README.md"
 DESCRIPTION_NAME = "networks.json"
@@ -103,13 +103,25 @@ def _description(bundle: Bundle, infos: Mapping[Kind, NetworkInfo], format: Form
             **{name: known[name] for name in ("channels", "size_multiple", "min_size", "value_range")},
             "scale": info.scale if kind == "restorer" else 1,
             **({"sigma_input": info.sigma_input, "sigma_range": info.sigma_range} if kind == "denoiser" else {}),
+            **({"detail": info.detail} if kind == "fusion" and info.detail is not None else {}),
             "sha256": bundle.records[kind].sha256,
         }
     settings = asdict(bundle.settings)
     return {"format": format, "settings": {name: settings[name] for name in _SETTINGS}, "networks": networks}
 
 
-_SETTINGS = ("task", *CHAIN_SETTINGS, "detail", "licence")
+_SETTINGS = ("task", *SAMPLING_SETTINGS, "licence")
+
+
+def _dial(description: Mapping[str, Any]) -> str:
+    """What the card says of the input `detail`, where a network has it."""
+    least = description["networks"].get("fusion", {}).get("detail")
+    if least is None:
+        return ""
+    return (
+        f" `detail` (batch) is the dial from the restorer's estimate, 0, to a sample, 1: the fusion sees it from "
+        f"{least:g} to 1; below, mix linearly with `restored`."
+    )
 
 
 def _card(name: str, description: Mapping[str, Any]) -> str:
@@ -125,8 +137,8 @@ def _card(name: str, description: Mapping[str, Any]) -> str:
             "Networks of a dp-ir bundle. Images are float32 (batch, channels, height, width) of any size whose sides "
             "are multiples of the one given and at least the smallest; pad by mirroring on the right and below, and "
             "crop the result. `sigma` (batch) is the standard deviation of the noise, and `variance` its square, in "
-            "units of the values; where a denoiser has neither, it sees no noise level or takes it as another channel. "
-            "`detail` (batch), where a fusion has it, is the dial from the restorer's estimate, 0, to a sample, 1.",
+            "units of the values; where a denoiser has neither, it sees no noise level or takes it as another channel."
+            f"{_dial(description)}",
             "",
             "| file | inputs | output | scale | sides are multiples of | smallest side | values |",
             "|---|---|---|---|---|---|---|",

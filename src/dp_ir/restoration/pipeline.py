@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,31 +20,28 @@ from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locat
 from dp_ir.checkpoints.contract import Fusion, NetworkInfo
 from dp_ir.checkpoints.loading import Source
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
-from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError
-from dp_ir.restoration.chain import Chain, check_sigma_range, checked_detail, sampler_of, warn_of_unseen_chain
+from dp_ir.restoration.chain import (
+    Chain,
+    check_sigma_range,
+    checked_detail,
+    sampler_of,
+    seen_and_share,
+    warn_of_unseen_chain,
+)
 from dp_ir.restoration.engines import Engine, engine_device, guarded
 from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
 from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
-from dp_ir.restoration.parts import Part, part
+from dp_ir.restoration.parts import Part, chain_of, part, partners_of, parts_of
 from dp_ir.restoration.passes import Passes, Progress
 from dp_ir.restoration.precision import Precision
 from dp_ir.restoration.seeds import image_seeds, sample_seed
-
-DEFAULT_SETTINGS = BundleSettings(
-    schedule={"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
-    tau=400,
-    steps=8,
-    sampler="ddim",
-    spacing="log-sigma",
-    sigma_min=0.01,
-    eta=0.0,
-)
-"""What `Restoration.from_parts` uses unless told otherwise: eight deterministic steps from sigma = 0.37."""
+from dp_ir.restoration.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS  # others know it by this module
+from dp_ir.restoration.settings import changed_settings, settings_with_fusion
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ class Restoration:
             for kind, entry in parts.items()
         }
         self._bytes_per_pixel: dict[str, float] = {}
-        self._trained_for = _own_chain(parts)
+        self._trained_for = chain_of(parts)
         self._chain_said = False
         self.chain()  # settings that cannot run are refused now, not at the first image
         warn_of_unseen_partners(self.partners, list(self._networks), self.records, stacklevel=3)
@@ -149,7 +145,7 @@ class Restoration:
             restorer: used instead of the bundle's own: whatever `load_restorer` takes.
             denoiser: likewise, whatever `load_denoiser` takes.
             fusion: likewise, a module, a function or a network file; the chain that it was trained through, if any,
-                replaces the bundle's.
+                replaces the bundle's. One without takes the place of one with a chain as `DEFAULT_SETTINGS` say.
             device: "auto", "cpu", "cuda", "mps".
             precision: of the networks; see `dp_ir.restoration.precision`.
             engine: what runs them; see `dp_ir.restoration.engines`.
@@ -165,9 +161,12 @@ class Restoration:
         """
         bundle = read_bundle(locate_bundle(name, revision=revision))
         parts = {kind: part(kind, network, record=bundle.records[kind]) for kind, network in bundle.networks.items()}
-        given = _parts({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
-        partners = _partners(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
-        settings = _changed(bundle.settings, {**_own_chain(given), **changes})
+        given = parts_of({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
+        partners = partners_of(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
+        settings = bundle.settings
+        if "fusion" in given:
+            settings = settings_with_fusion(settings, bundle.records.get("fusion"), given["fusion"].record)
+        settings = changed_settings(settings, changes)
         if given or changes:  # what was measured was the bundle as it is
             settings = replace(settings, quality={}, licence="" if given else settings.licence)
         return cls({**parts, **given}, settings, partners, device=device, precision=precision, engine=engine)
@@ -208,11 +207,16 @@ class Restoration:
             SigmaRangeError: sampling would start at a noise level the denoiser never saw.
         """
         sources: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
-        parts = _parts(sources, infos or {}, records or {})
+        parts = parts_of(sources, infos or {}, records or {})
         if settings is None:
-            settings = _changed(DEFAULT_SETTINGS, _own_chain(parts))
+            settings = changed_settings(DEFAULT_SETTINGS, chain_of(parts))
         return cls(
-            parts, _changed(settings, changes), _partners(parts), device=device, precision=precision, engine=engine
+            parts,
+            changed_settings(settings, changes),
+            partners_of(parts),
+            device=device,
+            precision=precision,
+            engine=engine,
         )
 
     @classmethod
@@ -402,9 +406,7 @@ class Restoration:
         )
         for kind in ("denoiser", "fusion"):
             check_sigma_range(kind, self.infos[kind].sigma_range, self.schedule, tau, sigmas)
-        seen = self.infos["fusion"].detail
-        least = 1.0 if seen is None else seen
-        return Chain(tau, sigmas, steps_of, eta, max(detail, least), min(detail / least, 1.0))
+        return Chain(tau, sigmas, steps_of, eta, *seen_and_share(detail, self.infos["fusion"].detail))
 
     def warn_of_unseen_chain(self, chain: Chain, *, other_start: bool = False, stacklevel: int) -> None:
         """Say, once, that the fusion runs in another chain than it was trained through, see `UnseenChainWarning`.
@@ -440,36 +442,3 @@ def _checked_start(start: Tensor, restored: Tensor) -> Tensor:
             f"The start has shape {tuple(start.shape)}, but the result has {tuple(restored.shape)}: the two must agree."
         )
     return start
-
-
-def _changed(settings: BundleSettings, changes: Mapping[str, Any]) -> BundleSettings:
-    try:
-        return replace(settings, **changes)
-    except TypeError as error:
-        raise DPIRError(f"Restoration has no such setting ({error}): see BundleSettings.") from error
-
-
-def _parts(
-    sources: Mapping[Kind, Any],
-    infos: Mapping[Kind, NetworkInfo] = MappingProxyType({}),
-    records: Mapping[Kind, NetworkRecord] = MappingProxyType({}),
-) -> dict[Kind, Part]:
-    """The networks that are there."""
-    return {
-        kind: part(kind, source, info=infos.get(kind), record=records.get(kind))
-        for kind, source in sources.items()
-        if source is not None
-    }
-
-
-def _partners(parts: Mapping[Kind, Part]) -> dict[str, str]:
-    """Identities of the networks that the fusion says it was trained with, and the names of those that are here."""
-    record = parts["fusion"].record if "fusion" in parts else None
-    records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
-    return named_partners(record.partners, records) if record is not None and record.partners else {}
-
-
-def _own_chain(parts: Mapping[Kind, Part]) -> dict[str, Any]:
-    """The settings of the chain that the fusion says it was trained through."""
-    record = parts["fusion"].record if "fusion" in parts else None
-    return {} if record is None else chain_settings(record.chain)

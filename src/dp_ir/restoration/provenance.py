@@ -8,12 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dp_ir.checkpoints.bundle import BundleConfig, locate_bundle, read_config, shipped_bundles
+from dp_ir.checkpoints.bundle import BundleConfig, bundle_record, locate_bundle, read_config, shipped_bundles
 from dp_ir.checkpoints.loading import find_record
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, chain_settings
+from dp_ir.restoration.settings import SAMPLING_SETTINGS, settings_with_fusion
 
 _NETWORKS = ("restorer", "denoiser", "fusion")
-_SETTINGS = (*CHAIN_SETTINGS, "detail")
 _UNSAID = {"detail": 1.0}  # how results were made whose record is older than the setting
 
 
@@ -27,20 +26,23 @@ def provenance(
         sources: what replaces its "restorer", "denoiser" and "fusion", as named by the user; None for its own.
         stated: "KIND.KEY=VALUE" texts.
         settings: seed, tau, crop and whatever else matters; None for fields of `BundleSettings` means the bundle's, or
-            those of the chain that a fusion which replaces its own was trained through.
+            what `settings_with_fusion` makes of them where a fusion replaces its own.
 
     Returns:
         JSON: identities of the networks, settings, and the version of this package.
 
     Raises:
         BundleError: there is no such bundle.
-        CheckpointError: what replaces the fusion cannot be read.
+        CheckpointError: what replaces the fusion, or the bundle's own which it replaces, cannot be read.
     """
-    config = read_config(locate_bundle(bundle))
+    folder = locate_bundle(bundle)
+    config = read_config(folder)
     networks = {kind: _identity(kind, sources.get(kind), config) for kind in _NETWORKS}
-    record = None if (fusion := sources.get("fusion")) is None else find_record("fusion", fusion)
-    chain = {} if record is None else chain_settings(record.chain)
-    own = {**{name: getattr(config.settings, name) for name in _SETTINGS}, **chain}
+    used = config.settings
+    if (fusion := sources.get("fusion")) is not None:
+        replaced = bundle_record(folder, "fusion") if "fusion" in config.networks else None
+        used = settings_with_fusion(used, replaced, find_record("fusion", fusion))
+    own = {name: getattr(used, name) for name in SAMPLING_SETTINGS}
     if settings.get("sampler") not in (None, own["sampler"]):
         own["eta"] = None  # another sampler has its own default
     given = {name: value for name, value in settings.items() if value is not None}
