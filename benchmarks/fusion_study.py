@@ -6,7 +6,8 @@
 PHOTOS is a folder of training photographs, WEIGHTS the SqueezeNet 1.1 file of LPIPS. Every variant begins with the
 weights of an estimate-trained fusion, unless it says otherwise, and trains for so many minutes of one thread: how many
 steps that is comes from the time of a few steps. Everything is judged on photographs that are held out of training. A
-run that was interrupted goes on where it was; what is done in --out is not done again.
+run that was interrupted goes on where it was; what is done in --out is not done again, unless it was made with other
+minutes, changes, photographs, weights or networks.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from rich.console import Console
 from dp_ir.checkpoints.network_file import NetworkRecord, load_network
 from dp_ir.evaluation import Report, Table
 from dp_ir.evaluation.judges import judges
+from dp_ir.training.chain_objective import place_name, validation_dial
 from dp_ir.training.run import train
 from reporting import command_line, conclude
 
@@ -78,9 +81,6 @@ VARIANTS: dict[str, dict[str, Sequence[str]]] = {
 }
 """Variants by what is varied, as changes to the recipe; an empty one is the recipe itself, and is trained once."""
 
-DIAL = ("0.4", "1")
-
-
 Train = Callable[[Sequence[str], Path], Path]
 
 
@@ -90,32 +90,44 @@ def steps_in(minutes: float, run: Train, recipe: Sequence[str], out: Path) -> in
     with (out / "log.csv").open() as file:
         seconds = {int(row["step"]): float(row["seconds"]) for row in csv.DictReader(file)}
     first = min(seconds)
-    return max(1, round(60 * minutes * (TIMED - first) / (seconds[TIMED] - seconds[first])))
+    taken = max(0.1, seconds[TIMED] - seconds[first])  # the log has tenths of a second
+    return max(1, round(60 * minutes * (TIMED - first) / taken))
 
 
 def trained(name: str, changes: Sequence[str], options: argparse.Namespace, run: Train) -> NetworkRecord:
-    """The record of a variant, which is trained unless it is stored."""
+    """The record of a variant, which is trained unless it is stored as it would be made now."""
     folder = options.out / "-".join(name.replace(",", "").replace("/", "").split())
     partners = (f"partners.restorer={options.bundle}", f"partners.denoiser={options.bundle}")
     recipe = (*BASE, *partners, f"network.init={options.start}", *changes)
-    plan = folder / "steps.json"
-    if not plan.is_file():
-        steps = steps_in(options.minutes, run, recipe, folder / "timed")
-        plan.write_text(json.dumps({"minutes": options.minutes, "changes": list(changes), "steps": steps}), "utf-8")
-    steps = json.loads(plan.read_text("utf-8"))["steps"]
-    file = folder / "fusion.safetensors"
-    if not file.is_file() or load_network(file)[1].card["training"]["steps"] != steps:
+    plan = {"minutes": options.minutes, "changes": list(changes)}
+    plan |= {key: str(getattr(options, key)) for key in ("start", "bundle", "data")}
+    file = folder / "steps.json"
+    stored = json.loads(file.read_text("utf-8")) if file.is_file() else None
+    if stored is not None and {**stored, "steps": 0} != {**plan, "steps": 0}:
+        shutil.rmtree(folder)
+        stored = None
+    if stored is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = {**plan, "steps": 0}  # not known yet
+        file.write_text(json.dumps(stored), "utf-8")
+    if not stored["steps"]:
+        stored["steps"] = steps_in(options.minutes, run, recipe, folder / "timed")
+        file.write_text(json.dumps(stored), "utf-8")
+    steps = stored["steps"]
+    weights = folder / "fusion.safetensors"
+    if not weights.is_file() or load_network(weights)[1].card["training"]["steps"] != steps:
         run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder)
-    return load_network(file)[1]
+    return load_network(weights)[1]
 
 
 def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:
-    """A variant in the table: at both places of the dial, against the restorer."""
+    """A variant in the table: at both places of its dial, against the restorer."""
     training = record.card["training"]
     figures = training["validation"]
-    cells = [name, f"{record.parameters / 1e6:.2f} M", training["steps"], f"{training['seconds'] / 60:.1f}"]
-    for detail in DIAL:
-        at = f"_detail{detail}"
+    dial = validation_dial(record.config.get("detail"))
+    cells = [name, f"{record.parameters / 1e6:.2f} M", training["steps"], f"{training['seconds'] / 60:.1f}", dial[0]]
+    for detail in (dial[0], dial[-1]):
+        at = f"_{place_name(detail)}"
         cells += [
             *(f"{figures[metric + at] / figures[metric + '_restored']:.3f}" for metric in ("lpips", "lpips_half")),
             f"{figures['psnr' + at] - figures['psnr_restored']:+.2f}",
@@ -125,8 +137,8 @@ def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:
 
 
 COLUMNS = [
-    "variant", "parameters", "steps", "minutes",
-    *(f"{what}, detail {detail}" for detail in DIAL for what in ("LPIPS", "1/2", "dB", "band 1", "band 2")),
+    "variant", "parameters", "steps", "minutes", "dial from",
+    *(f"{what}, {where}" for where in ("there", "at 1") for what in ("LPIPS", "1/2", "dB", "band 1", "band 2")),
 ]  # fmt: skip
 
 
@@ -149,7 +161,9 @@ def measure(options: argparse.Namespace) -> Report:
         f"Every variant trained for {options.minutes:g} minutes of one thread, from the recipe {RECIPE} with "
         f"{', '.join(BASE)}, starting with the weights of {options.start} unless it says otherwise. LPIPS at full and "
         "at half scale is over the restorer's, PSNR less the restorer's, and the energy of the two finest Laplacian "
-        "bands over that of the truth, as log2, all on 192-pixel crops of 16 photographs that are held out of training."
+        "bands over that of the truth, as log2, all on 192-pixel crops of 16 photographs held out of training: where "
+        "what the fusion sees of the dial begins, or at 0.4 on the straight line for one that does not see it, "
+        "and at 1, a sample."
     ]
     return report
 

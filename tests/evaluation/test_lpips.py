@@ -9,7 +9,7 @@ import torchvision
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import CheckpointError, DataError, MissingExtraError
 from dp_ir.evaluation import extras
-from dp_ir.evaluation.lpips import LPIPS, load_lpips, network_class
+from dp_ir.evaluation.lpips import LPIPS, LPIPSFeatures, load_lpips, network_class
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,24 @@ def test_too_small_an_image(network):
     assert LPIPS(network)(small, small).item() == 0
     with pytest.raises(DataError, match=r"half scale needs at least 17x17.*32x16"):
         LPIPS(network, "half")(small, small)
+
+
+def test_features_of_images_that_are_too_small(network):
+    features = LPIPSFeatures(network)
+    features(torch.zeros(1, 3, 17, 17))
+    with pytest.raises(
+        DataError, match=r"LPIPS at full scale needs at least 17x17 pixels, but is given 40x16; use larger"
+    ):
+        features(torch.zeros(1, 3, 16, 40))
+
+
+def test_the_squared_distance_of_the_features_is_lpips(network, images):
+    features = LPIPSFeatures(network)
+    maps = zip(*(features(image) for image in images), strict=True)
+    distance = sum((one - other).square().sum(1).mean((1, 2)) for one, other in maps)
+    expected = LPIPS(network)(*images)
+    assert float(expected.min()) > 0
+    torch.testing.assert_close(distance.double(), expected, rtol=1e-4, atol=1e-9)
 
 
 def test_missing_package_names_the_extra(monkeypatch):

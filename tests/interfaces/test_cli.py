@@ -66,6 +66,12 @@ def test_errors_are_one_sentence_from_a_real_process_too(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_help_says_that_lpips_is_also_trained_on(dp_ir):
+    text = " ".join(dp_ir("train", "--help").stdout.replace("│", " ").split())
+    assert "validate with LPIPS beside PSNR" in text
+    assert "also train on its features" in text
+
+
 def test_names_in_help_are_those_of_the_floors():
     assert {item.value for item in restore.SamplerName} == set(SAMPLERS)
     assert {item.value for item in restore.FormatName} == set(FORMATS)

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
 
@@ -16,6 +18,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = 0.5 + 0.25 * np.stack(waves, -1) + 0.2 * (np.hypot(x - 2, y - 1.5) < rng.uniform(0.3, 1))[..., None]
         Image.fromarray((image.clip(0, 1) * 255).astype(np.uint8)).save(folder / f"photo_{number:02d}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of LPIPS' backbone, with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeezenet1_1_features.pth"
+    torch.save(torchvision.models.squeezenet1_1(weights=None).features.state_dict(), path)
+    return path
 
 
 @pytest.fixture

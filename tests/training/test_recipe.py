@@ -45,6 +45,22 @@ def test_fusion_needs_its_partners() -> None:
         load_recipe("fusion-sr4", ["data.clean=photos"])
 
 
+@pytest.mark.parametrize("value", ["0", "1.2", "true", "soon"])
+def test_what_a_fusion_sees_of_the_dial_begins_at_a_number(value: str) -> None:
+    given = ["data.clean=photos", "partners.restorer=r", "partners.denoiser=d", f"network.config.detail={value}"]
+    with pytest.raises(RecipeError, match=r"network\.config\.detail is .*above 0 and at most 1"):
+        load_recipe("fusion-sr4", given)
+
+
+def test_only_the_energy_score_trains_a_dial() -> None:
+    given = ["data.clean=photos", "partners.restorer=r", "partners.denoiser=d", "objective=estimate"]
+    with pytest.raises(
+        RecipeError, match=r"detail is 0\.4.*set objective=energy-score, or network\.config\.detail=null"
+    ):
+        load_recipe("fusion-sr4", given)
+    assert load_recipe("fusion-sr4", [*given, "network.config.detail=null"]).objective == "estimate"
+
+
 def test_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError, match="restorer-sr4"):
         load_recipe("nothing-like-this")

@@ -17,6 +17,7 @@ from PIL import Image
 from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.errors import CheckpointError, DataError, RecipeError
+from dp_ir.evaluation.judges import judges
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import parse_method
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe
@@ -211,6 +212,74 @@ def test_a_fusion_is_trained_at_levels_that_the_denoiser_knows(
     assert record.info["sigma_range"] == [0.01, 0.3]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["chain.sampler=euler"], r"chain\.sampler=euler.*use one of ddpm, ddim"),
+        (["chain.tau=0"], r"chain\.tau=0\.0.*cannot be run: "),
+        (["chain.steps=0"], r"chain\.steps=0.*at least 1"),
+        (["chain.eta=1.5"], r"eta is 1\.5, but it must lie between 0"),
+        (["chain.sampler=dpmpp-2m", "chain.eta=0.5"], "dpmpp-2m draws no noise"),
+        (["chain.spacing=even"], "log-sigma, uniform-t"),
+        (["chain.steps=1", "chain.sigma_min=0"], r"chain\.sigma_min is 0\.0; it must be greater"),
+        (["chain.sigma_min=-1"], r"sigma_min is -1, but it must lie between"),
+        (
+            ["partners.denoiser_info.sigma_range=[0.01,0.3]"],
+            r"chain\.tau=500\.0.*denoiser was trained for .* up to 0\.3",
+        ),
+        (["partners.denoiser_info.sigma_range=[0.1,1]"], r"last step is at .*denoiser was trained for .* from 0\.1"),
+        (["score.lpips=1"], "LPIPS, whose weights are not given"),
+        (["data.patch=200"], "No image is as large"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_restorer_runs(
+    changes: list[str], message: str, settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises((RecipeError, DataError), match=message):
+        _run("fusion-sr4", settings, tmp_path / "run", *partners, *changes)
+    assert not list((tmp_path / "cache").glob("restored-*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["score.lpips=1"], r"data\.patch is 16 .*score\.lpips cannot .*at least 17x17 pixels, but is given 16x16"),
+        (["score.lpips_half=1", "data.patch=32"], r"data\.patch is 32 .*score\.lpips_half cannot .* given 16x16"),
+        (
+            ["score.lpips=1", "data.patch=20", "data.validation_crop=16"],
+            r"data\.validation_crop is 16 and gives crops of 16 pixels.*score\.lpips cannot",
+        ),
+        (["data.validation_crop=16"], r"data\.validation_crop is 16 .*: LPIPS at full scale needs at least 17x17"),
+        (["data.validation_crop=32"], r"data\.validation_crop is 32 .*: LPIPS 1/2 at half scale needs at least 17x17"),
+    ],
+)
+def test_images_too_small_for_lpips_are_refused_before_the_restorer_runs(
+    changes: list[str], message: str, settings: list[str], partners: list[str], squeezenet: Path, tmp_path: Path
+) -> None:
+    given = [*settings, *TINY["fusion-sr4"], *partners, *changes]
+    with pytest.raises(RecipeError, match=message):
+        train("fusion", "fusion-sr4", given, tmp_path / "run", **judges(squeezenet))
+    assert not list((tmp_path / "cache").glob("restored-*"))
+
+
+def test_a_fusion_learns_from_the_features_of_lpips(
+    settings: list[str], partners: list[str], squeezenet: Path, tmp_path: Path
+) -> None:
+    sizes = ["data.patch=36", "data.validation_crop=36", "optim.steps=2", "optim.batch=2"]
+    weights = []
+    for lpips in (1, 0):
+        features = [f"score.lpips={lpips}", f"score.lpips_half={lpips}"]
+        given = [*settings, *TINY["fusion-sr4"], *partners, *sizes, *features]
+        network, record = load_network(
+            train("fusion", "fusion-sr4", given, tmp_path / f"run{lpips}", **judges(squeezenet))
+        )
+        weights.append(torch.cat([value.flatten() for value in network.state_dict().values()]))
+        figures = record.card["training"]["validation"]
+        assert {"lpips_restored", "lpips_half_detail0.4", "band1_detail1", "score_detail1"} <= set(figures)
+        assert all(math.isfinite(value) for value in figures.values())
+    assert not torch.equal(*weights)
+
+
 def test_start_from_given_weights(settings: list[str], tmp_path: Path) -> None:
     first = _run("denoiser", settings, tmp_path / "first", "optim.steps=3")
     extra = [f"network.init={first}", "optim.steps=1", "optim.learning_rate=1e-12"]
@@ -230,7 +299,8 @@ def test_two_processes_train_what_one_does(
     recipe: str, settings: list[str], partners: list[str], tmp_path: Path
 ) -> None:
     kind = recipe.partition("-")[0]
-    changes = ["optim.steps=4", *(partners if recipe in FUSIONS else [])]
+    # Of a chain of five calls each is computed once more on the way back, see `chain_objective._KEPT_CALLS`.
+    changes = ["optim.steps=4", *(["chain.steps=5", *partners] if recipe in FUSIONS else [])]
     extra = [*settings, *TINY[recipe], *changes]
     alone = _run(recipe, settings, tmp_path / "one", *changes)
     # accelerate starts several processes for --multi_gpu only; ACCELERATE_USE_CPU makes them run on the CPU.
@@ -262,6 +332,31 @@ def test_damaged_or_foreign_checkpoint_is_refused(settings: list[str], tmp_path:
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="remove it to begin anew"):
         _run("denoiser", settings, tmp_path / "run", "optim.steps=6")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("objective=estimate", r"with objective=energy-score, the recipe asks for objective=estimate: use another"),
+        ("chain.tau=400", r"with chain\.tau=500\.0, the recipe asks for chain\.tau=400\.0: use another"),
+        ("score.draws=3", r"with score\.draws=2, the recipe asks for score\.draws=3: use another"),
+    ],
+)
+def test_a_run_goes_on_only_with_what_it_was_trained_for(
+    change: str, message: str, settings: list[str], partners: list[str], tmp_path: Path
+) -> None:
+    began = [*partners, "network.config.detail=null", "optim.steps=1"]
+    _run("fusion-sr4", settings, tmp_path / "run", *began)
+    with pytest.raises(CheckpointError, match=message):
+        _run("fusion-sr4", settings, tmp_path / "run", *began, change)
+    # A checkpoint of before this was kept has nothing to compare.
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["trained_for"]
+    torch.save(state, checkpoint)
+    (tmp_path / "run" / "validation.csv").unlink()
+    _run("fusion-sr4", settings, tmp_path / "run", *began, change, "optim.steps=2")
+    assert torch.load(checkpoint, weights_only=True)["step"] == 2
 
 
 def test_tensorboard_log_holds_the_loss_and_the_figures(settings: list[str], tmp_path: Path) -> None:

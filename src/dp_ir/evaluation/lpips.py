@@ -96,7 +96,7 @@ class LPIPS:
     @property
     def name(self) -> str:
         """Short name."""
-        base = "LPIPS" if self.backbone == "squeeze" else f"LPIPS-{self.backbone}"
+        base = _base_name(self.backbone)
         return base if self.scale == "full" else f"{base} 1/2"
 
     @property
@@ -114,12 +114,7 @@ class LPIPS:
         check_pair(output, target)
         device = next(self.network.parameters()).device
         first, second = (self._view(image.detach().to(device, torch.float32)) for image in (output, target))
-        smallest = _BACKBONES[self.backbone].smallest_side
-        if min(first.shape[-2:]) < smallest:
-            raise DataError(
-                f"{self.name} at {self.scale} scale needs at least {smallest}x{smallest} pixels, but is given "
-                f"{first.shape[-1]}x{first.shape[-2]}; use larger images."
-            )
+        _check_sides(first, self.backbone, self.name, self.scale)
         chunk = max(1, _BATCH_PIXELS // (first.shape[-1] * first.shape[-2]))
         parts = [
             self.network(a, b, normalize=True).reshape(-1)
@@ -140,6 +135,9 @@ class LPIPSFeatures:
 
     Args:
         network: the module of `load_lpips`.
+
+    Raises:
+        DataError: when called with images that are too small.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -149,6 +147,8 @@ class LPIPSFeatures:
 
     def __call__(self, image: Tensor) -> list[Tensor]:
         """The maps, one per layer."""
+        backbone: Backbone = self._network.pnet_type
+        _check_sides(image, backbone, _base_name(backbone), "full")
         network = self._network.to(image.device)
         maps = network.net.forward(network.scaling_layer(2 * image - 1))
         return [
@@ -185,6 +185,19 @@ def load_lpips(weights: str | Path | None = None, backbone: Backbone = "squeeze"
 def find_backbone(folder: Path, backbone: Backbone) -> Path | None:
     """The file of a backbone in a folder, or None where the folder has none."""
     return _find(folder, _BACKBONES[backbone])
+
+
+def _base_name(backbone: Backbone) -> str:
+    return "LPIPS" if backbone == "squeeze" else f"LPIPS-{backbone}"
+
+
+def _check_sides(image: Tensor, backbone: Backbone, name: str, scale: Scale) -> None:
+    smallest = _BACKBONES[backbone].smallest_side
+    if min(image.shape[-2:]) < smallest:
+        raise DataError(
+            f"{name} at {scale} scale needs at least {smallest}x{smallest} pixels, but is given "
+            f"{image.shape[-1]}x{image.shape[-2]}; use larger images."
+        )
 
 
 def _weights_hash(network: nn.Module) -> str:

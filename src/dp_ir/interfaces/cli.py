@@ -191,7 +191,12 @@ def train(
     stated: Annotated[list[str] | None, typer.Option("--set", metavar="KIND.KEY=VALUE", help=STATED_BY_KIND)] = None,
     lpips: Annotated[
         Path | None,
-        typer.Option("--lpips", metavar="FILE", help="Weights of SqueezeNet 1.1: validate with LPIPS beside PSNR."),
+        typer.Option(
+            "--lpips",
+            metavar="FILE",
+            help="Weights of SqueezeNet 1.1: validate with LPIPS beside PSNR. The recipes of fusions that are trained "
+            "through their chain also train on its features.",
+        ),
     ] = None,
 ) -> None:
     """Train a network; the help text is above."""

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
-from dp_ir.diffusion.samplers import Sampler, working_state
+from dp_ir.diffusion.samplers import Sampler, linear_steps, working_state
 from dp_ir.diffusion.schedule import NoiseSchedule
+from dp_ir.errors import DataError, RecipeError, ScheduleError, SigmaRangeError
+from dp_ir.restoration.chain import check_sigma_range, sampler_of, seen_and_share
 from dp_ir.restoration.seeds import sample_seed
-from dp_ir.training.energy_score import Term, energy_score, spread_weight
+from dp_ir.restoration.settings import DEFAULT_SETTINGS
+from dp_ir.training.energy_score import Features, Term, band_term, energy_score, spread_weight
 from dp_ir.training.objectives import Metrics
+from dp_ir.training.recipe import ChainRecipe, ScoreRecipe
 
 SampleMetrics = Mapping[str, Callable[[Sequence[Tensor], Sequence[Tensor]], float]]
 """name -> function of the samples (n, 3, H, W) of several images and their truths (1, 3, H, W)."""
@@ -24,6 +31,19 @@ _KEPT_CALLS = 4
 """Calls whose activations are kept for the way back; those of longer chains are computed once more."""
 
 _SAMPLES = 8  # of an image in a validation
+
+_HALFWAY = 0.4
+"""Where on the straight line from the restorer's estimate a fusion is judged that does not see the dial."""
+
+
+def validation_dial(least: float | None) -> tuple[float, ...]:
+    """The places of the dial that validation looks at, by `ChainObjective.least`: the last is 1, a sample."""
+    return tuple(sorted({_HALFWAY if least is None else least, 1.0}))
+
+
+def place_name(detail: float) -> str:
+    """What the figures of a place of the dial are called after: they end in an underscore and this."""
+    return f"detail{detail:g}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,6 @@ class ChainObjective:
             there to 1; None for one that does not see the dial.
         fixed_weight: spread weight of a fusion that does not see the dial.
         sample_metrics: judge the samples of an image together.
-        dial: values that validation looks at.
     """
 
     denoiser: Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +76,6 @@ class ChainObjective:
     least: float | None = None
     fixed_weight: float = 1.0
     sample_metrics: SampleMetrics = field(default_factory=dict)
-    dial: tuple[float, ...] = (0.4, 1.0)
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Mean energy score of the batch; `seeds` (B, m) name its samples, `place` (B,) where on the dial they are."""
@@ -68,19 +86,24 @@ class ChainObjective:
         return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
-        """Every metric, of the restorer and along the dial; there also the score, and what is judged of all samples."""
+        """Every metric, of the restorer and of what users get at the places of `validation_dial`.
+
+        There also the score, and what is judged of all samples.
+        """
         figures: dict[str, list[float]] = {}
         drawn: dict[str, list[Tensor]] = {}
         for number, crop in enumerate(crops):
             clean, restored = crop["clean"], crop["restored"]
             for name, metric in metrics.items():
                 figures.setdefault(f"{name}_restored", []).append(float(metric(restored, clean)))
-            for detail in self.dial:
+            for detail in validation_dial(self.least):
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
-                dial, place = clean.new_full((1,), detail), f"detail{detail:g}"
-                samples = self._samples(model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, dial).float()
-                if self.least is None:  # a fusion that does not see the dial is used on the straight line
-                    samples = torch.lerp(restored, samples, detail)
+                dial, place = clean.new_full((1,), detail), place_name(detail)
+                seen, share = seen_and_share(detail, self.least)
+                made = self._samples(
+                    model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, clean.new_full((1,), seen)
+                ).float()
+                samples = torch.lerp(restored, made, share)
                 drawn.setdefault(place, []).append(samples)
                 figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, dial)))
                 for name, metric in metrics.items():
@@ -94,6 +117,14 @@ class ChainObjective:
                 for name, judge in self.sample_metrics.items()
             },
         }
+
+    def try_features(self, image: Tensor) -> None:
+        """Raise DataError, naming the term, where an image (1, 3, H, W) is too small for the features of the score."""
+        for term in self.terms:
+            try:
+                term.features(image)
+            except DataError as error:
+                raise DataError(f"{term.name} cannot be computed of it ({str(error).rstrip('.')}).") from error
 
     def _dial(self, place: Tensor) -> Tensor:
         """From places in [0, 1) to the dial: a quarter of them at either end of what is seen, the others between."""
@@ -123,3 +154,66 @@ class ChainObjective:
 
         long = len(self.sigmas) - 1 > _KEPT_CALLS and torch.is_grad_enabled()
         return self.sampler(again if long else estimate, noisy, self.sigmas, generators=own, eta=self.eta)
+
+
+def chain_objective(
+    chain: ChainRecipe,
+    score: ScoreRecipe,
+    network: nn.Module,
+    denoiser: GuardedNetwork,
+    sample_metrics: SampleMetrics,
+    perceptual: Features | None,
+) -> ChainObjective:
+    """The energy score of the samples of a recipe's chain.
+
+    Args:
+        chain: section of the recipe.
+        score: likewise.
+        network: the fusion.
+        denoiser: frozen.
+        sample_metrics: see `ChainObjective`.
+        perceptual: features of a network, for a score that asks for them.
+
+    Raises:
+        RecipeError: the chain cannot be run, or the denoiser does not know its noise levels; features are missing.
+    """
+    schedule = NoiseSchedule.from_config(DEFAULT_SETTINGS.schedule)
+    try:
+        sampler = sampler_of(chain.sampler)
+        sigmas = schedule.sigma_grid(chain.tau, chain.steps, cast(Any, chain.spacing), sigma_min=chain.sigma_min)
+        linear_steps(sampler, sigmas, chain.eta)
+        check_sigma_range("denoiser", denoiser.info.sigma_range, schedule, chain.tau, sigmas)
+    except (ScheduleError, SigmaRangeError) as error:
+        given = " ".join(f"chain.{name}={value}" for name, value in asdict(chain).items())
+        raise RecipeError(f"The chain of the recipe, {given}, cannot be run: {error}") from error
+    if not chain.sigma_min > 0:  # not looked at in a chain of one call, but it goes into the card
+        raise RecipeError(f"chain.sigma_min is {chain.sigma_min}; it must be greater than 0.")
+    return ChainObjective(
+        denoiser,
+        schedule,
+        sampler,
+        chain.tau,
+        sigmas,
+        chain.eta,
+        _terms(score, perceptual),
+        score.exponent,
+        getattr(network, "detail", None),
+        score.spread_weight,
+        sample_metrics,
+    )
+
+
+def _terms(score: ScoreRecipe, perceptual: Features | None) -> list[Term]:
+    """The features of a score."""
+    terms = [band_term(score.bands)] if score.bands else []
+    if (score.lpips or score.lpips_half) and perceptual is None:
+        raise RecipeError(
+            "The recipe's score uses the features of LPIPS, whose weights are not given: name the file of SqueezeNet "
+            "1.1 (--lpips FILE), or leave them out (score.lpips=0 score.lpips_half=0)."
+        )
+    if score.lpips and perceptual is not None:
+        terms.append(Term(perceptual, score.lpips, name="score.lpips"))
+    if score.lpips_half and perceptual is not None:
+        features = perceptual
+        terms.append(Term(lambda image: features(F.avg_pool2d(image, 2)), score.lpips_half, name="score.lpips_half"))
+    return terms

@@ -40,12 +40,14 @@ class Term:
         weight: of the term.
         patch: side of the square of places whose values are one vector.
         stride: distance of these squares.
+        name: for sentences about it.
     """
 
     features: Features
     weight: float = 1.0
     patch: int = 1
     stride: int = 1
+    name: str = "a term of the score"
 
 
 def band_term(weight: float = 1.0) -> Term:

@@ -225,6 +225,7 @@ def _check(recipe: Recipe) -> None:
             "A fusion network is trained for two frozen networks: set partners.restorer and partners.denoiser."
         )
     _check_score(recipe)
+    _check_dial(recipe)
     starts_restored = recipe.network.config.get("start", "restored") == "restored"
     if recipe.kind == "bridge" and starts_restored and not recipe.partners.restorer:
         raise RecipeError("A bridge that starts from a restorer's output needs the restorer: set partners.restorer.")
@@ -249,4 +250,20 @@ def _check_score(recipe: Recipe) -> None:
         raise RecipeError(
             f"The weights score.bands, score.lpips and score.lpips_half are {weights}: none may be negative, and one "
             "must be greater than 0."
+        )
+
+
+def _check_dial(recipe: Recipe) -> None:
+    dial = recipe.network.config.get("detail")
+    if recipe.kind != "fusion" or dial is None:
+        return
+    if isinstance(dial, bool) or not isinstance(dial, int | float) or not 0 < dial <= 1:
+        raise RecipeError(
+            f"network.config.detail is {dial!r}; it must be a number above 0 and at most 1, where what the fusion sees "
+            "of the dial begins, or null for a fusion that does not see it."
+        )
+    if recipe.objective == "estimate":
+        raise RecipeError(
+            f"network.config.detail is {dial}, but with objective=estimate no one would train the dial: set "
+            "objective=energy-score, or network.config.detail=null."
         )

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ class Trainer:
     """Trains one network: AdamW, warm-up and decay, gradient clipping, moving average, checkpoints, log.
 
     A run lives in its folder: `checkpoint.pt` (replaced atomically), `log.csv`, `validation.csv` and `recipe.yaml`.
-    Running it again continues from the checkpoint; because samples and noise depend only on the seed and the sample's
-    number, k steps, an interruption and the remaining steps give the same weights as all steps at once (bit for bit on
-    a CPU).
+    Running it again continues from the checkpoint, if that is of the same network and objective. Because samples and
+    noise depend only on the seed and the sample's number, k steps, an interruption and the remaining steps give the
+    same weights as all steps at once (bit for bit on a CPU).
 
     Args:
         model: network to train.
@@ -199,6 +199,7 @@ class Trainer:
             "step": self._step,
             "seconds": self._seconds,
             "config": self._unwrapped().config,
+            "trained_for": _trained_for(self._recipe),
             "model": self._unwrapped().state_dict(),
             "ema": self._ema.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -222,6 +223,15 @@ class Trainer:
                     f"{path} holds a network with {state['config']}, the recipe asks for {self._unwrapped().config}: "
                     "use another folder for --out, or the recipe the run began with."
                 )
+            # Checkpoints of before do not say what they are trained for.
+            began, wanted = state.get("trained_for", {}), _trained_for(self._recipe)
+            changed = [name for name in wanted if name in began and began[name] != wanted[name]]
+            if changed:
+                found, asked = (" ".join(f"{name}={of[name]}" for name in changed) for of in (began, wanted))
+                raise CheckpointError(
+                    f"{path} is of a run with {found}, the recipe asks for {asked}: use another folder for --out, or "
+                    "the recipe the run began with."
+                )
             self._unwrapped().load_state_dict(state["model"])
             self._ema.load_state_dict(state["ema"])
             self._optimizer.load_state_dict(state["optimizer"])
@@ -235,6 +245,15 @@ class Trainer:
                 f"{path} cannot be read as a checkpoint of this run ({error}): remove it to begin anew."
             ) from error
         logger.info("continuing %s at step %d of %d", self._out, self._step, self._recipe.optim.steps)
+
+
+def _trained_for(recipe: Recipe) -> dict[str, Any]:
+    """What cannot change in the course of a run, by the names of the recipe."""
+    settings: dict[str, Any] = {"objective": recipe.objective}
+    if recipe.objective == "energy-score":
+        for section in ("chain", "score"):
+            settings |= {f"{section}.{name}": value for name, value in asdict(getattr(recipe, section)).items()}
+    return settings
 
 
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:

@@ -1,0 +1,95 @@
+"""`benchmarks/fusion_study.py` with tiny networks: its table, and what it trains anew."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dp_ir.checkpoints import save_network
+from dp_ir.networks.fast_sr import FastSR
+from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.restoration.pipeline import Restoration
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def study(monkeypatch, settings):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    spec = importlib.util.spec_from_file_location("benchmark_fusion_study", BENCHMARKS / "fusion_study.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    tiny = ["network.config.channels=[8,8]", "network.config.blocks=[1,1,1]", "network.config.encoding=8"]
+    sizes = ["data.patch=36", "data.validation_crop=36", "optim.batch=2", "data.validation_images=1"]
+    begin = [setting for setting in settings if not setting.startswith("data.clean=")]
+    monkeypatch.setattr(module, "BASE", (*begin, *tiny, *sizes))
+    monkeypatch.setattr(module, "TIMED", 4)
+    changes = {"the dial": ("network.config.detail=0.3",), "line": ("network.config.detail=null",)}
+    monkeypatch.setattr(module, "VARIANTS", {"dial": changes})
+    return module
+
+
+@pytest.fixture
+def options(study, photos, squeezenet, tmp_path):
+    torch.manual_seed(0)
+    fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8)
+    Restoration.from_parts(
+        restorer=FastSR(channels=8, blocks=1),
+        denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
+        fusion=fusion,
+        device="cpu",
+    ).save_pretrained(tmp_path / "bundle")
+    save_network(tmp_path / "start.safetensors", fusion, kind="fusion")
+    given = {
+        "data": photos,
+        "weights": squeezenet,
+        "bundle": tmp_path / "bundle",
+        "start": tmp_path / "start.safetensors",
+    }
+    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    return study.parse([*arguments, "--minutes", "0.001", "--out", str(tmp_path / "out")])
+
+
+def test_variants_are_compared_and_trained_once(study, options, monkeypatch, tmp_path):
+    runs = []
+    train = study.train
+
+    def counted(kind, recipe, overrides, out, **judged):
+        runs.append(out.name)
+        return train(kind, recipe, overrides, out, **judged)
+
+    monkeypatch.setattr(study, "train", counted)
+    (table,) = study.measure(options).tables
+    assert runs == ["timed", "the-dial", "timed", "line"]
+    assert [cells[0] for cells in table.rows] == ["the dial", "line"]
+    assert [cells[table.columns.index("dial from")] for cells in table.rows] == [0.3, 0.4]
+    assert all(len(cells) == len(table.columns) for cells in table.rows)
+
+    runs.clear()
+    assert study.measure(options).tables[0].rows == table.rows
+    assert runs == []
+
+    # What stands in for training from here on; what a stored variant was made with is compared.
+    def copied(recipe, out):
+        runs.append(out.name)
+        out.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(weights, out / "fusion.safetensors"))
+
+    weights = Path(shutil.copy(options.out / "line" / "fusion.safetensors", tmp_path))
+    monkeypatch.setattr(study, "steps_in", lambda *_: table.rows[1][table.columns.index("steps")])
+    (options.out / "line" / "old").touch()
+    for change in ({"minutes": 7.0}, {"data": "other"}, {"bundle": "other"}, {"start": "other"}, {}, {}):
+        for name, value in change.items():
+            monkeypatch.setattr(options, name, value)
+        runs.clear()
+        study.trained("line", study.VARIANTS["dial"]["line"], options, copied)
+        assert runs == (["line"] if change else []), change
+    assert not (options.out / "line" / "old").exists()
+    runs.clear()
+    study.trained("line", ("network.config.detail=null", "chain.tau=300"), options, copied)
+    assert runs == ["line"]
