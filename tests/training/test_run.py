@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,12 @@ from PIL import Image
 
 from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.errors import CheckpointError, DataError, RecipeError
 from dp_ir.evaluation.judges import judges
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import parse_method
-from dp_ir.training.recipe import NoiseRecipe, OptimRecipe
+from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress, learning_rate_factor
 
@@ -174,6 +175,13 @@ def test_card_names_data_partners_time_and_hardware(settings: list[str], partner
     assert training["seconds"] >= 0
     assert "torch" in training["hardware"]
     assert math.isfinite(training["validation"]["mse_restored"])
+
+
+def test_card_of_a_fusion_trained_through_its_chain(settings: list[str], partners: list[str], tmp_path: Path) -> None:
+    record = load_network(_run("fusion-sr4", settings, tmp_path / "run", "optim.steps=2", *partners))[1]
+    assert chain_settings(record.chain)["steps"] == 2
+    assert record.card["training"]["objective"] == "energy-score"
+    assert record.card["training"]["score"] == asdict(ScoreRecipe(bands=2, lpips=0, lpips_half=0))
 
 
 def test_a_foreign_restorer_is_a_partner_in_its_own_units(

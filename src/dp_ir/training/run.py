@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -122,6 +122,8 @@ def _export(
         start = load_network(settings.network.init)[1]
         training["started_from"] = {"sha256": start.sha256, "training": start.card.get("training", {})}
     kind = cast(Any, settings.kind)
+    if settings.objective == "energy-score":
+        training |= {"objective": settings.objective, "score": asdict(settings.score)}
     info = info_of(network)
     if kind == "fusion" and settings.objective == "estimate":
         info = replace(info, sigma_range=(settings.noise.low, settings.noise.high))
