@@ -125,9 +125,9 @@ def test_identity_follows_weights_settings_and_precision(tmp_path):
 
 
 def test_bundle_is_the_restoration_itself():
-    method = parse_method("sr4,tau=200,steps=2", device="cpu", precision="float32")
+    method = parse_method("sr4-estimate,tau=200,steps=2", device="cpu", precision="float32")
     output = method(OBSERVATION, seed=5)
-    direct = Restoration.from_pretrained("sr4", device="cpu", precision="float32", tau=200, steps=2)
+    direct = Restoration.from_pretrained("sr4-estimate", device="cpu", precision="float32", tau=200, steps=2)
     assert torch.equal(output.image, direct(OBSERVATION.image, seed=5).image)
     assert output.calls == {"restorer": 1, "denoiser": 2, "fusion": 2}
     assert method.trained == ("fusion",)
@@ -151,12 +151,12 @@ def test_which_methods_draw_samples(tmp_path):
 
 def test_the_dial_of_a_bundle():
     half, alone, whole = (
-        parse_method(f"sr4,tau=200,steps=2,detail={dial}", device="cpu", precision="float32") for dial in (0.5, 0, 1)
+        parse_method(f"sr4-estimate,tau=200,steps=2,detail={dial}", device="cpu", precision="float32") for dial in (0.5, 0, 1)
     )
-    direct = Restoration.from_pretrained("sr4", device="cpu", precision="float32", tau=200, steps=2)
+    direct = Restoration.from_pretrained("sr4-estimate", device="cpu", precision="float32", tau=200, steps=2)
     assert torch.equal(half(OBSERVATION, seed=5).image, direct(OBSERVATION.image, seed=5, detail=0.5).image)
     assert len({half.identity, alone.identity, whole.identity}) == 3
-    assert parse_method("sr4,tau=200,steps=2", device="cpu", precision="float32").identity == whole.identity
+    assert parse_method("sr4-estimate,tau=200,steps=2", device="cpu", precision="float32").identity == whole.identity
     assert set(alone.networks) == {"restorer"}
     assert alone.trained == ("restorer",)
     assert alone(OBSERVATION, seed=5).calls == {"restorer": 1}

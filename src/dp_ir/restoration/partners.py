@@ -76,11 +76,9 @@ def warn_of_unseen_partners(
 def _shipped() -> dict[str, str]:
     """Names of the networks that ship with this package, by identity."""
     bundles = {name: read_config(zoo_folder() / name) for name in shipped_bundles()}
-    return {
-        entry.sha256: f"{entry.architecture} of {name}"
-        for name, bundle in bundles.items()
-        for entry in bundle.networks.values()
-    }
+    entries = [(entry, name) for name, bundle in bundles.items() for entry in bundle.networks.values()]
+    entries.sort(key=lambda pair: "/" not in pair[0].file)  # last, and so kept, are those whose folder holds the file
+    return {entry.sha256: f"{entry.architecture} of {name}" for entry, name in entries}
 
 
 def _named(name: str | None, identity: str) -> str:

@@ -28,7 +28,7 @@ Read = Callable[[Window], Tensor]
 Progress = Callable[[float], None]
 """Told what share of a restoration is done, from 0 to 1, after every tile."""
 
-CONTEXT, RAMP = 24, 16
+CONTEXT, RAMP = 40, 16
 """Pixels. Results of the shipped networks in tiles are then well within 1 / 255 of those of the whole photo, which
 `tests/restoration/test_tiled_restoration.py` sees to."""
 

@@ -303,7 +303,7 @@ class Restoration:
                 of the size of the result. The fusion sees the restorer's estimate all the same.
             tile: longest side of the tiles that the networks are run in, in pixels of the result; None for the largest
                 that fits into memory. Tiles share one noise and are blended at every step, and show in the result
-                only where a network looks further than `NetworkInfo.receptive_field` or 24 pixels.
+                only where a network looks further than `NetworkInfo.receptive_field` or 40 pixels.
             memory: bytes that the process may hold, which the size of the tiles is chosen for; half of what is free by
                 default.
             callback: called after every step with a `StepInfo`; an exception it raises ends the restoration.
