@@ -151,7 +151,8 @@ def test_which_methods_draw_samples(tmp_path):
 
 def test_the_dial_of_a_bundle():
     half, alone, whole = (
-        parse_method(f"sr4-estimate,tau=200,steps=2,detail={dial}", device="cpu", precision="float32") for dial in (0.5, 0, 1)
+        parse_method(f"sr4-estimate,tau=200,steps=2,detail={dial}", device="cpu", precision="float32")
+        for dial in (0.5, 0, 1)
     )
     direct = Restoration.from_pretrained("sr4-estimate", device="cpu", precision="float32", tau=200, steps=2)
     assert torch.equal(half(OBSERVATION, seed=5).image, direct(OBSERVATION.image, seed=5, detail=0.5).image)
