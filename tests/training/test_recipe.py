@@ -55,7 +55,7 @@ def test_what_a_fusion_sees_of_the_dial_begins_at_a_number(value: str) -> None:
 def test_only_the_energy_score_trains_a_dial() -> None:
     given = ["data.clean=photos", "partners.restorer=r", "partners.denoiser=d", "objective=estimate"]
     with pytest.raises(
-        RecipeError, match=r"detail is 0\.4.*set objective=energy-score, or network\.config\.detail=null"
+        RecipeError, match=r"detail is 0\.25.*set objective=energy-score, or network\.config\.detail=null"
     ):
         load_recipe("fusion-sr4", given)
     assert load_recipe("fusion-sr4", [*given, "network.config.detail=null"]).objective == "estimate"

@@ -283,7 +283,7 @@ def test_a_fusion_learns_from_the_features_of_lpips(
         )
         weights.append(torch.cat([value.flatten() for value in network.state_dict().values()]))
         figures = record.card["training"]["validation"]
-        assert {"lpips_restored", "lpips_half_detail0.4", "band1_detail1", "score_detail1"} <= set(figures)
+        assert {"lpips_restored", "lpips_half_detail0.25", "band1_detail1", "score_detail1"} <= set(figures)
         assert all(math.isfinite(value) for value in figures.values())
     assert not torch.equal(*weights)
 
