@@ -26,8 +26,7 @@ test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the floors, and all te
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore=tests/interfaces/test_ray.py # tiny networks are quickest on one thread
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/interfaces/test_ray.py # Ray may end its process when it shuts down
+	OMP_NUM_THREADS=1 $(BIN)/pytest # tiny networks are quickest on one thread
 
 clean: ## Remove caches and generated outputs; the virtual environment and trained runs stay.
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist outputs

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def cluster():
     os.environ.update(environment)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
+    # One that goes on when Ray is shut down ends the process, with status 1 and without a word.
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("StreamingExecutor")]
     ray.shutdown()
     for name, value in before.items():
         if value is None:

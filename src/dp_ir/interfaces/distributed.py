@@ -12,8 +12,8 @@ import pickle
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,18 @@ def restore_on_ray(
         num_gpus=gpus,
     )
     said: set[str] = set()
-    done = (_outcome(row, said, jobs[row["index"]]) for row in _rows(ray, results))
-    yield from counted_with_progress(done, len(jobs))
+    # Closed whatever happens: a thread of Ray Data that goes on when Ray is shut down ends the process.
+    with closing(_rows(ray, results)) as rows_done:
+        done = (_outcome(row, said, jobs[row["index"]]) for row in rows_done)
+        yield from counted_with_progress(done, len(jobs))
 
 
-def _rows(ray: Any, results: Any) -> Iterator[dict[str, Any]]:
+def _rows(ray: Any, results: Any) -> Generator[dict[str, Any], None, None]:
     try:
         # Not iter_rows, which holds each row back until the next one is there.
-        for table in results.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-            yield from table.to_pylist()
+        with closing(iter(results.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"))) as tables:
+            for table in tables:
+                yield from table.to_pylist()
     except ray.exceptions.RayError as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DPIRError(f"The Ray cluster failed ({reason}): the same command continues with what is left.") from error
