@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dp_ir.degradation.chance import log_uniform
 from dp_ir.degradation.sensor_noise import add_sensor_noise
 
 GAMMA = 2.2
@@ -122,15 +123,15 @@ def random_motion(size: tuple[int, int], length: float, moments: int, generator:
 
 def _blur_one(clean: Tensor, generator: torch.Generator | None) -> Tensor:
     size = (clean.shape[-2], clean.shape[-1])
-    length = _log_uniform(_LENGTHS, generator)
+    length = log_uniform(*_LENGTHS, generator)
     layers = int(torch.randint(3, (), generator=generator))
-    lengths = [_log_uniform(_LENGTHS, generator) for _ in range(layers)]
+    lengths = [log_uniform(*_LENGTHS, generator) for _ in range(layers)]
     moments = 2 * math.ceil(max([length, *lengths]) / _STEP / 2) + 1
     motion = random_motion(size, length, moments, generator)
     moving = [(_blob(size, generator), random_motion(size, own, moments, generator)) for own in lengths]
     linear = average(_overexposed(clean.float() ** GAMMA, generator), motion, moving)
     noisy = add_sensor_noise(
-        linear.clamp(0, 1), _log_uniform(_SHOT, generator), _log_uniform(_READ, generator), generator=generator
+        linear.clamp(0, 1), log_uniform(*_SHOT, generator), log_uniform(*_READ, generator), generator=generator
     )
     return (noisy.clamp(0, 1) ** (1 / GAMMA)).mul(255).round().div(255)
 
@@ -154,8 +155,3 @@ def _blob(size: tuple[int, int], generator: torch.Generator | None) -> Tensor:
     edge = field.quantile(0.75) if field.numel() < 2**24 else field[..., ::4, ::4].quantile(0.75)
     slope = 24.0 * min(size) / 512  # the edge is some pixels wide whatever the size of the image
     return ((field - edge) * slope).add(0.5).clamp(0, 1)
-
-
-def _log_uniform(limits: tuple[float, float], generator: torch.Generator | None) -> float:
-    low, high = limits
-    return low * (high / low) ** float(torch.rand((), generator=generator))

@@ -68,10 +68,9 @@ def convert(
 
 
 def _task(info: NetworkInfo) -> str:
-    """The only task whose images go in and come out in these sizes; empty where there is none, or several.
+    """The first task whose images go in and come out in these sizes; empty where there is none.
 
     Images that keep their size tell nothing: noise, rain and blur may be what is removed.
     """
     sizes = (info.scale, info.channels)
-    fitting = [task.name for task in TASKS.values() if task.scale > 1 and (task.scale, task.channels) == sizes]
-    return fitting[0] if len(fitting) == 1 else ""
+    return next((task.name for task in TASKS.values() if task.scale > 1 and (task.scale, task.channels) == sizes), "")
