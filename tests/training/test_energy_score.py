@@ -40,7 +40,7 @@ def test_the_best_gaussian_has_the_variance_of_the_closed_form(weight: float) ->
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
-@pytest.mark.parametrize("detail", [0.1, 0.4, 0.7, 1.0, 1.3])
+@pytest.mark.parametrize("detail", [0.1, 0.4, 0.7, 1.0])
 def test_the_dial_is_the_share_of_the_posterior_deviation(detail: float, exponent: float) -> None:
     # E|N(0, v)|^b is proportional to v^(b / 2), so the score of samples N(0, D) is (1 + D)^(b/2) - w / 2 (2 D)^(b/2).
     weight = float(spread_weight(torch.tensor(detail, dtype=torch.float64), exponent))

@@ -59,9 +59,8 @@ class ChainObjective:
         eta: share of fresh noise per step.
         terms: features of the score.
         exponent: of the score.
-        least: what the fusion sees of the dial begins here, and it learns `spread_weight(inflation * detail)` for every
-            value from there to 1; None for one that does not see the dial.
-        inflation: makes up for the spread that a small network lacks after a short training.
+        least: what the fusion sees of the dial begins here, and it learns `spread_weight(detail)` for every value from
+            there to 1; None for one that does not see the dial.
         fixed_weight: spread weight of a fusion that does not see the dial.
         sample_metrics: judge the samples of an image together.
     """
@@ -75,7 +74,6 @@ class ChainObjective:
     terms: Sequence[Term]
     exponent: float = 1.0
     least: float | None = None
-    inflation: float = 1.0
     fixed_weight: float = 1.0
     sample_metrics: SampleMetrics = field(default_factory=dict)
 
@@ -135,8 +133,7 @@ class ChainObjective:
 
     def _score(self, samples: Tensor, clean: Tensor, detail: Tensor) -> Tensor:
         """Mean energy score of samples (m, B, 3, H, W); features are computed in float32."""
-        seen = self.least is not None
-        weight = spread_weight(self.inflation * detail, self.exponent) if seen else self.fixed_weight
+        weight = self.fixed_weight if self.least is None else spread_weight(detail, self.exponent)
         with torch.autocast(samples.device.type, enabled=False):
             return energy_score(working_state(samples), clean, self.terms, weight, self.exponent).mean()
 
@@ -201,7 +198,6 @@ def chain_objective(
         _terms(score, perceptual),
         score.exponent,
         getattr(network, "detail", None),
-        score.inflation,
         score.spread_weight,
         sample_metrics,
     )

@@ -71,7 +71,7 @@ def energy_score(
             wider, as the features must be.
         target: (B, 3, H, W), the truths.
         terms: the features.
-        spread_weight: w, one or one per observation (B,), from 0 to less than 2^((2 - b) / 2).
+        spread_weight: w, one or one per observation (B,), in [0, 1].
         exponent: b, in (0, 2).
 
     Returns:
@@ -110,8 +110,7 @@ def spread_weight(detail: Tensor, exponent: float = 1.0) -> Tensor:
     linear in the deviation, as the straight line from the mean to a sample.
 
     Args:
-        detail: at least 0, any shape; above 1 the minimiser has more spread than the posterior (inflation, as ensemble
-            forecasts are given it to make up for what their members lack).
+        detail: in [0, 1], any shape.
         exponent: b, in (0, 2).
     """
     share = detail.square()

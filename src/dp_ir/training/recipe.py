@@ -82,7 +82,6 @@ class ScoreRecipe:
     draws: int = 2  # samples per observation
     exponent: float = 1.0
     spread_weight: float = 1.0  # of a fusion that does not see the dial; one that does is trained for all of it
-    inflation: float = 1.0  # deviation that one that does is trained for, over what the dial asks for
     bands: float = 1.0  # weight of patches of Laplacian bands
     lpips: float = 0.0  # weight of the features of LPIPS; their weights are those of --lpips
     lpips_half: float = 0.0  # the same of images at half the size
@@ -246,8 +245,6 @@ def _check_score(recipe: Recipe) -> None:
         raise RecipeError(f"score.exponent is {score.exponent}; it must lie between 0 and 2.")
     if not 0 <= score.spread_weight <= 1:
         raise RecipeError(f"score.spread_weight is {score.spread_weight}; it must lie from 0 to 1.")
-    if not 0 < score.inflation <= 2:
-        raise RecipeError(f"score.inflation is {score.inflation}; it must lie above 0, up to 2.")
     weights = (score.bands, score.lpips, score.lpips_half)
     if min(weights) < 0 or max(weights) == 0:
         raise RecipeError(
