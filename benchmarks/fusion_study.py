@@ -1,19 +1,19 @@
 """What is best for a fusion that is trained through its chain: variants of its recipe, on equal training time.
 
-    python benchmarks/fusion_study.py --data PHOTOS --weights WEIGHTS --minutes 6 [--only calls lambda] \
-        [--write docs/fusion_study.md]
+    python benchmarks/fusion_study.py --data PHOTOS --weights WEIGHTS --start FUSION [--steps 250] \
+        [--only calls lambda] [--write docs/fusion_study.md]
 
 PHOTOS is a folder of training photographs, WEIGHTS the SqueezeNet 1.1 file of LPIPS. Every variant begins with the
-weights of an estimate-trained fusion, unless it says otherwise, and trains for so many minutes of one thread: how many
-steps that is comes from the time of a few steps. Everything is judged on photographs that are held out of training. A
-run that was interrupted goes on where it was; what is done in --out is not done again, unless it was made with other
-minutes, changes, photographs, weights or networks.
+weights of an estimate-trained fusion, unless it says otherwise, and has as many operations as the recipe has in its
+steps, so that the load of the machine makes no difference. Everything is judged on photographs that are held out of
+training. A run that was interrupted goes on where it was; what is done in --out is not done again, unless it was made
+with other steps, changes, photographs, weights or networks.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
 import json
 import shutil
 import sys
@@ -27,12 +27,11 @@ from dp_ir.evaluation import Report, Table
 from dp_ir.evaluation.judges import judges
 from dp_ir.training.chain_objective import place_name, validation_dial
 from dp_ir.training.run import train
+from dp_ir.training.trainer import Progress
 from reporting import command_line, conclude
 
 RECIPE = "fusion-sr4"
 BASE = ("data.patch=96", "optim.warm_up=50", "optim.ema=0.98", "optim.decay=1.0", "log.every=20")
-TIMED = 60
-"""Steps that a variant is timed with, the first third of them for warming up."""
 
 SCRATCH = "network.init=null"
 VARIANTS: dict[str, dict[str, Sequence[str]]] = {
@@ -81,25 +80,35 @@ VARIANTS: dict[str, dict[str, Sequence[str]]] = {
 }
 """Variants by what is varied, as changes to the recipe; an empty one is the recipe itself, and is trained once."""
 
-Train = Callable[[Sequence[str], Path], Path]
+Train = Callable[[Sequence[str], Path, Callable[[Progress], None] | None], Path]
+"""(changes to the recipe, folder of the run, what watches it) -> weights."""
 
 
-def steps_in(minutes: float, run: Train, recipe: Sequence[str], out: Path) -> int:
-    """How many steps of a recipe fit into so many minutes, by the time of a few."""
-    run([*recipe, f"optim.steps={TIMED}", "log.validate=1000000", "log.checkpoint=1000000"], out)
-    with (out / "log.csv").open() as file:
-        seconds = {int(row["step"]): float(row["seconds"]) for row in csv.DictReader(file)}
-    first = min(seconds)
-    taken = max(0.1, seconds[TIMED] - seconds[first])  # the log has tenths of a second
-    return max(1, round(60 * minutes * (TIMED - first) / taken))
+class _CountedError(Exception):
+    """Ends a run whose first step was counted."""
+
+
+def operations(run: Train, recipe: Sequence[str], out: Path) -> int:
+    """Floating-point operations of one step of a recipe."""
+    counted = 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal counted
+        counted = progress.operations or 0
+        raise _CountedError
+
+    with contextlib.suppress(_CountedError):
+        run([*recipe, "optim.steps=2", "log.validate=1000000", "log.checkpoint=1000000"], out, watch)
+    return counted
 
 
 def trained(name: str, changes: Sequence[str], options: argparse.Namespace, run: Train) -> NetworkRecord:
     """The record of a variant, which is trained unless it is stored as it would be made now."""
     folder = options.out / "-".join(name.replace(",", "").replace("/", "").split())
     partners = (f"partners.restorer={options.bundle}", f"partners.denoiser={options.bundle}")
-    recipe = (*BASE, *partners, f"network.init={options.start}", *changes)
-    plan = {"minutes": options.minutes, "changes": list(changes)}
+    base = (*BASE, *partners, f"network.init={options.start}")
+    recipe = (*base, *changes)
+    plan = {"budget": options.steps, "changes": list(changes)}
     plan |= {key: str(getattr(options, key)) for key in ("start", "bundle", "data")}
     file = folder / "steps.json"
     stored = json.loads(file.read_text("utf-8")) if file.is_file() else None
@@ -111,12 +120,13 @@ def trained(name: str, changes: Sequence[str], options: argparse.Namespace, run:
         stored = {**plan, "steps": 0}  # not known yet
         file.write_text(json.dumps(stored), "utf-8")
     if not stored["steps"]:
-        stored["steps"] = steps_in(options.minutes, run, recipe, folder / "timed")
+        one, other = (operations(run, each, folder / "counted") for each in (base, recipe))
+        stored["steps"] = max(1, round(options.steps * one / other))
         file.write_text(json.dumps(stored), "utf-8")
     steps = stored["steps"]
     weights = folder / "fusion.safetensors"
     if not weights.is_file() or load_network(weights)[1].card["training"]["steps"] != steps:
-        run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder)
+        run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder, None)
     return load_network(weights)[1]
 
 
@@ -146,8 +156,8 @@ def measure(options: argparse.Namespace) -> Report:
     """Train and judge the variants that were asked for."""
     judged = judges(options.weights)
 
-    def run(recipe: Sequence[str], out: Path) -> Path:
-        return train("fusion", RECIPE, [f"data.clean={options.data}", *recipe], out, **judged)
+    def run(recipe: Sequence[str], out: Path, watch: Callable[[Progress], None] | None) -> Path:
+        return train("fusion", RECIPE, [f"data.clean={options.data}", *recipe], out, watch=watch, **judged)
 
     report = Report("What is best for a fusion that is trained through its chain", command_line("fusion_study"))
     for group in options.only or VARIANTS:
@@ -158,7 +168,7 @@ def measure(options: argparse.Namespace) -> Report:
             rows.append(row(name, record))
         report.tables.append(Table(group, COLUMNS, rows))
     report.intro = [
-        f"Every variant trained for {options.minutes:g} minutes of one thread, from the recipe {RECIPE} with "
+        f"Every variant has the operations of {options.steps} steps of the recipe {RECIPE} with "
         f"{', '.join(BASE)}, starting with the weights of {options.start} unless it says otherwise. LPIPS at full and "
         "at half scale is over the restorer's, PSNR less the restorer's, and the energy of the two finest Laplacian "
         "bands over that of the truth, as log2, all on 192-pixel crops of 16 photographs held out of training: where "
@@ -174,7 +184,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="SqueezeNet 1.1 file of LPIPS, or its folder")
     parser.add_argument("--bundle", default="sr4", help="whose restorer and denoiser are used")
     parser.add_argument("--start", required=True, help="network file of the fusion that variants begin with")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of training for each variant")
+    parser.add_argument("--steps", type=int, default=250, help="of the recipe; variants have as many operations")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="only these groups of variants")
     parser.add_argument("--out", type=Path, default=Path("runs/fusion-study"), help="folder of the runs")
     parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")

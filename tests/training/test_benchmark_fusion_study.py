@@ -28,8 +28,11 @@ def study(monkeypatch, settings):
     sizes = ["data.patch=36", "data.validation_crop=36", "optim.batch=2", "data.validation_images=1"]
     begin = [setting for setting in settings if not setting.startswith("data.clean=")]
     monkeypatch.setattr(module, "BASE", (*begin, *tiny, *sizes))
-    monkeypatch.setattr(module, "TIMED", 4)
-    changes = {"the dial": ("network.config.detail=0.3",), "line": ("network.config.detail=null",)}
+    changes = {
+        "the dial": ("network.config.detail=0.3",),
+        "line": ("network.config.detail=null",),
+        "large": ("optim.batch=4",),
+    }
     monkeypatch.setattr(module, "VARIANTS", {"dial": changes})
     return module
 
@@ -52,22 +55,24 @@ def options(study, photos, squeezenet, tmp_path):
         "start": tmp_path / "start.safetensors",
     }
     arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    return study.parse([*arguments, "--minutes", "0.001", "--out", str(tmp_path / "out")])
+    return study.parse([*arguments, "--steps", "4", "--out", str(tmp_path / "out")])
 
 
 def test_variants_are_compared_and_trained_once(study, options, monkeypatch, tmp_path):
     runs = []
     train = study.train
 
-    def counted(kind, recipe, overrides, out, **judged):
+    def counted(kind, recipe, overrides, out, **others):
         runs.append(out.name)
-        return train(kind, recipe, overrides, out, **judged)
+        return train(kind, recipe, overrides, out, **others)
 
     monkeypatch.setattr(study, "train", counted)
     (table,) = study.measure(options).tables
-    assert runs == ["timed", "the-dial", "timed", "line"]
-    assert [cells[0] for cells in table.rows] == ["the dial", "line"]
-    assert [cells[table.columns.index("dial from")] for cells in table.rows] == [0.3, 0.4]
+    assert runs == [*2 * ["counted"], "the-dial", *2 * ["counted"], "line", *2 * ["counted"], "large"]
+    assert [cells[0] for cells in table.rows] == ["the dial", "line", "large"]
+    assert [cells[table.columns.index("dial from")] for cells in table.rows] == [0.3, 0.4, 0.4]
+    # As many operations, not as many steps.
+    assert [cells[table.columns.index("steps")] for cells in table.rows] == [4, 4, 2]
     assert all(len(cells) == len(table.columns) for cells in table.rows)
 
     runs.clear()
@@ -75,15 +80,15 @@ def test_variants_are_compared_and_trained_once(study, options, monkeypatch, tmp
     assert runs == []
 
     # What stands in for training from here on; what a stored variant was made with is compared.
-    def copied(recipe, out):
+    def copied(recipe, out, watch):
         runs.append(out.name)
         out.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(weights, out / "fusion.safetensors"))
 
     weights = Path(shutil.copy(options.out / "line" / "fusion.safetensors", tmp_path))
-    monkeypatch.setattr(study, "steps_in", lambda *_: table.rows[1][table.columns.index("steps")])
+    monkeypatch.setattr(study, "operations", lambda *_: 1)
     (options.out / "line" / "old").touch()
-    for change in ({"minutes": 7.0}, {"data": "other"}, {"bundle": "other"}, {"start": "other"}, {}, {}):
+    for change in ({"steps": 5}, {"data": "other"}, {"bundle": "other"}, {"start": "other"}, {}, {}):
         for name, value in change.items():
             monkeypatch.setattr(options, name, value)
         runs.clear()

@@ -65,7 +65,8 @@ def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path,
         def follow(step: Step) -> None:
             progress.update(task, total=step.steps, completed=step.step, visible=True)
             if step.loss is not None:
-                progress.update(task, loss=f"loss {step.loss:.4g}")
+                speed = "" if step.share is None else f", {step.share:.0%} of a matrix product's speed"
+                progress.update(task, loss=f"loss {step.loss:.4g}{speed}")
             if step.figures:
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
                 typer.echo(f"step {step.step}: {figures}")

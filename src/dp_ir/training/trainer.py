@@ -20,6 +20,7 @@ from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
 from dp_ir.restoration.precision import processor_name
 from dp_ir.training.recipe import MIXED_PRECISION, OptimRecipe, Recipe
+from dp_ir.training.throughput import Throughput
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Progress:
     step: int
     steps: int
     loss: float | None  # None between rows of the log
+    share: float | None = None  # of the speed of a matrix product, see `throughput`; in rows of the log
+    operations: int | None = None  # floating-point operations of a step
     figures: Mapping[str, float] = field(default_factory=dict)  # of the validation at this step, if there was one
 
 
@@ -112,6 +115,7 @@ class Trainer:
         accelerator = self.accelerator
         started, seconds_before = time.monotonic(), self._seconds
         running: list[Tensor] = []
+        throughput = Throughput(accelerator.device, getattr(torch, self._recipe.precision))
         if self._step >= optim.steps:
             self._validated()  # nothing is left to train, but the weights may have been removed
         source = batches(self._step, accelerator.process_index, accelerator.num_processes)
@@ -121,18 +125,20 @@ class Trainer:
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             on_device = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
-            with accelerator.autocast():
-                loss = self._loss(self._model, on_device)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(self._model.parameters(), optim.clip)
-            self._optimizer.step()
-            self._optimizer.zero_grad()
-            self._ema.update_parameters(self._unwrapped())
+            with throughput.step():
+                with accelerator.autocast():
+                    loss = self._loss(self._model, on_device)
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(self._model.parameters(), optim.clip)
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+                self._ema.update_parameters(self._unwrapped())
             self._step += 1
             running.append(loss.detach())
 
             last = self._step == optim.steps
             row: float | None = None
+            share: float | None = None
             figures: dict[str, float] = {}
             if self._step % log.every == 0 or last:
                 row = float(accelerator.reduce(torch.stack(running).mean(), "mean"))
@@ -142,6 +148,7 @@ class Trainer:
                         f"The loss became {row} before step {self._step}; the last checkpoint in {self._out} is from "
                         "before: lower optim.learning_rate or use precision=float32, and run again."
                     )
+                share = throughput.share()
                 self._write_row("log.csv", {"loss": row, "learning_rate": rate})
             self._seconds = seconds_before + time.monotonic() - started
             if self._step % log.validate == 0 or last:
@@ -149,7 +156,8 @@ class Trainer:
             if self._step % log.checkpoint == 0 or last:
                 self._save()
             if self._watch and accelerator.is_main_process:
-                self._watch(Progress(self._step, optim.steps, row, figures))
+                self._watch(Progress(self._step, optim.steps, row, share, throughput.operations, figures))
+            throughput.pause()
         accelerator.wait_for_everyone()
         if self._recipe.log.tensorboard:
             accelerator.end_training()
