@@ -38,9 +38,9 @@ BUNDLES = ("sr4", "deblur", "burst", "sr4-estimate")
 # Columns of ratios: head, metric, and the method that divides.
 RATIOS = (
     ("LPIPS / restorer", "LPIPS", ALONE),
-    ("1/2", "LPIPS 1/2", ALONE),
+    ("LPIPS 1/2 / restorer", "LPIPS 1/2", ALONE),
     ("LPIPS / noise", "LPIPS", NOISE),
-    ("1/2", "LPIPS 1/2", NOISE_HALF),
+    ("LPIPS 1/2 / noise", "LPIPS 1/2", NOISE_HALF),
 )
 
 
@@ -70,12 +70,6 @@ class Comparison:
         known = [value for value in values if value is not None]
         return statistics.fmean(known) if known and len(known) == len(values) else None
 
-    def seconds(self, dataset: str, method: str) -> float | None:
-        """Mean of one image; None where nothing was run for it."""
-        taken = [record.seconds for record in self._records(dataset, method)]
-        known = [second for second in taken if second is not None]
-        return statistics.fmean(known) if len(known) == len(taken) else None
-
     def _records(self, dataset: str, method: str) -> list[Record]:
         return [record for record in self.results.records if (record.dataset, record.method) == (dataset, method)]
 
@@ -101,7 +95,7 @@ class Comparison:
             for name in names
         ]
         heads = [metric.name for metric in self.results.metrics] + [ratio[0] for ratio in ratios]
-        return Table(self.plan.title, ["data", "method", "calls", *heads, "s / image"], rows)
+        return Table(self.plan.title, ["data", "method", "calls", *heads], rows)
 
     def _cells(self, dataset: str, method: str, ratios: Sequence[tuple[str, str]]) -> list[str | None]:
         value = partial(self.value, dataset)
@@ -111,7 +105,7 @@ class Comparison:
         for metric, other in ratios:
             own, divisor = value(method, metric), value(other, metric)
             shown.append(_shown(None if own is None or divisor is None else own / divisor, 3))
-        return [calls or None, *shown, _shown(self.seconds(dataset, method), 2)]
+        return [calls or None, *shown]
 
 
 def _shown(value: float | None, digits: int) -> str | None:

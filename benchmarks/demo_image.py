@@ -1,6 +1,6 @@
 """Make the photo that `make demo` restores: a held-out photograph, reduced by 4 as the task defines it.
 
-    python benchmarks/demo_image.py ../shared/data/train/cid22_train_024.jpg docs/demo
+    python benchmarks/demo_image.py DATA/train/cid22_train_024.jpg docs/demo
 
 Writes original.png and input.png. The photograph is one of the validation split (see the table in
 src/dp_ir/zoo/training-images.tsv): no shipped network was trained on it.

@@ -1,6 +1,6 @@
 """Central crops of the photographs that are held out of training, as a folder that `dp-ir evaluate` and `ablate` take.
 
-    python benchmarks/held_out_crops.py --data ../shared/data/train --out runs/held-out
+    python benchmarks/held_out_crops.py --data DATA/train --out runs/held-out
 
 How the bundle and the methods beside it are run was chosen on these, never on test images.
 """

@@ -5,7 +5,8 @@
 # networks of the swap; the two bridges are trained as docs/training.md says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-DATA=${DATA:-../shared/data/test} PHOTOS=${PHOTOS:-../shared/data/train} WEIGHTS=${WEIGHTS:-../shared/weights}
+DATA=${DATA:?a folder with test/ and train/} WEIGHTS=${WEIGHTS:?a folder with the weights of LPIPS}
+PHOTOS=${PHOTOS:-$DATA/train} DATA=$DATA/test
 OUT=runs/laboratory
 PMRF=runs/pmrf/bridge.safetensors INDI=runs/indi/bridge.safetensors
 

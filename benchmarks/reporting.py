@@ -14,8 +14,12 @@ from dp_ir.evaluation import Report
 
 
 def command_line(name: str) -> str:
-    """The command that is running, as a reader would type it."""
-    return shlex.join(["python", f"benchmarks/{name}.py", *sys.argv[1:]])
+    """The command that is running, as a reader would type it: a folder elsewhere has the name of its option."""
+    words = ["python", f"benchmarks/{name}.py"]
+    for before, word in zip(sys.argv, sys.argv[1:], strict=False):
+        outside = word.startswith("..") or Path(word).is_absolute()
+        words.append(f"{before.lstrip('-').upper()}" if outside and before.startswith("--") else word)
+    return shlex.join(words)
 
 
 def conclude(make: Callable[[], Report], console: Console, write: Path | None) -> int:

@@ -1,6 +1,6 @@
 """Write the tables of known images: which images the shipped weights saw, which were held out, and which are tests.
 
-    python benchmarks/write_image_tables.py --training ../shared/data/train --tests ../shared/data/test
+    python benchmarks/write_image_tables.py --training DATA/train --tests DATA/test
 
 The trainer refuses images of the test table; a test of this repository checks that the two tables share no image and
 that the split follows its rule.
