@@ -52,7 +52,7 @@ def test_white_noise_has_the_energy_that_the_filter_lets_through(band):
     texture = torch.zeros(1, 3, 512, 512)
     texture[..., :: 2 * step, :] = 0.2  # rows: of all frequencies, those of the band among them
     clean = BandEnergy(band)(texture, torch.full_like(texture, 0.5))  # over the floor
-    energy = 2 ** float(clean) / 12 / 255**2
+    energy = 2 ** float(clean) * gain / 12 / 255**2
     expected = math.log2((energy + gain * std**2) / energy)
     assert float(BandEnergy(band)(texture + added, texture)) == pytest.approx(expected, abs=0.02)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torchvision
 
-from dp_ir.evaluation.judges import judges
+from dp_ir.evaluation.judges import judge_samples, judges
+from dp_ir.evaluation.sample_metrics import SpreadError
 
 OF_SAMPLES = {
     "band1",
@@ -19,7 +20,7 @@ OF_SAMPLES = {
 def test_without_weights():
     given = judges(None)
     assert set(given["metrics"]) == {"psnr"}
-    assert set(given["sample_metrics"]) == OF_SAMPLES
+    assert given["sample_metrics"] is judge_samples
     assert given["perceptual"] is None
 
 
@@ -27,7 +28,7 @@ def test_with_the_weights_of_lpips(tmp_path):
     torch.save(torchvision.models.squeezenet1_1(weights=None).features.state_dict(), tmp_path / "squeezenet.pth")
     given = judges(tmp_path / "squeezenet.pth")
     assert set(given["metrics"]) == {"psnr", "lpips", "lpips_half"}
-    assert set(given["sample_metrics"]) == OF_SAMPLES
+    assert given["sample_metrics"] is judge_samples
     image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     # Each is what it is called.
     assert given["metrics"]["psnr"].name == "PSNR"
@@ -36,13 +37,17 @@ def test_with_the_weights_of_lpips(tmp_path):
     assert len(given["perceptual"](image)) == 7
 
 
-def test_figures_of_samples_are_means_over_images():
+def test_figures_of_samples():
     generator = torch.Generator().manual_seed(0)
     truths = [torch.rand(1, 3, 24, 24, generator=generator) for _ in range(2)]
     drawn = [truth + 0.1 * torch.randn(4, 3, 24, 24, generator=generator) for truth in truths]
-    for name, judge in judges(None)["sample_metrics"].items():
-        both, each = judge(drawn, truths), [judge(drawn[i : i + 1], truths[i : i + 1]) for i in range(2)]
-        if not name.startswith("spread_error"):  # of all images together
-            assert both == pytest.approx(sum(each) / 2)
-    band = judges(None)["sample_metrics"]["band1"]
-    assert band(drawn, truths) == pytest.approx(band([samples[:1] for samples in drawn], truths))  # of the first sample
+    figures = judge_samples(drawn, truths)
+    assert set(figures) == OF_SAMPLES
+    each = [judge_samples(drawn[i : i + 1], truths[i : i + 1]) for i in range(2)]
+    for name in ("band1", "band2", "psnr_mean"):  # means over images
+        assert figures[name] == pytest.approx(sum(alone[name] for alone in each) / 2)
+    clipped = [samples.clamp(0, 1) for samples in drawn]
+    for part in ("pixels", "band 1", "band 2"):  # of all images together, as files have them
+        expected = SpreadError(part)(clipped, truths)
+        assert figures[f"spread_error_{part.replace(' ', '')}"] == pytest.approx(expected)
+    assert figures["band1"] == judge_samples([torch.cat((s[:1], s[2:3])) for s in drawn], truths)["band1"]  # the first

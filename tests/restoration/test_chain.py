@@ -117,7 +117,7 @@ def test_a_fusion_for_estimates_does_not_inherit_the_chain_of_the_one_it_replace
         assert made.settings.detail == 0.4
     save_network(file, networks()["fusion"], kind="fusion", card={"chain": FOUR})
     made = Restoration.from_pretrained(tmp_path / "bundle", fusion=file, device="cpu")
-    assert (chain_of(made.settings), made.settings.detail) == (FOUR, 0.4)
+    assert (chain_of(made.settings), made.settings.detail) == (FOUR, 1)
 
 
 @pytest.mark.parametrize("own", [None, ONE])

@@ -78,11 +78,11 @@ def test_validation_judges_what_a_restoration_gives(sampler: str, steps: int, et
         firsts.append(output)
         return torch.zeros(1)
 
-    def spy_on_all(samples: Sequence[Tensor], truths: Sequence[Tensor]) -> float:
+    def spy_on_all(samples: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str, float]:
         drawn.extend(samples)
-        return 0.0
+        return {"all": 0.0}
 
-    objective = _objective(steps, sampler, eta, least=least, sample_metrics={"all": spy_on_all})
+    objective = _objective(steps, sampler, eta, least=least, sample_metrics=spy_on_all)
     with torch.no_grad():
         figures = objective.validate(fusion, [{"clean": image, "restored": image}], {"spy": spy})
     low = 0.4 if least is None else least
@@ -186,7 +186,9 @@ def test_the_recipe_names_chain_and_score(exponent: float) -> None:
     score = ScoreRecipe(exponent=exponent, bands=2.0, lpips=3.0)
     fusion, batch = _random_fusion(), _batch(2)
     denoiser = GuardedNetwork("denoiser", _denoiser, device=torch.device("cpu"))
-    objective = chain_objective.chain_objective(chain, score, fusion, denoiser, {}, lambda image: [image / 7])
+    objective = chain_objective.chain_objective(
+        chain, score, fusion, denoiser, chain_objective.no_figures, lambda image: [image / 7]
+    )
     torch.testing.assert_close(objective.sigmas, SCHEDULE.sigma_grid(300, 2, sigma_min=0.05))
     assert (objective.tau, objective.eta, objective.sampler) == (300, 0.5, SAMPLERS["ddim"])
     drawn: list[Tensor] = []

@@ -13,8 +13,11 @@ from dp_ir.image.bands import laplacian_bands
 BANDS = 2
 """How many bands are measured: what the restoration of fine detail is about."""
 
-_FLOOR = 1 / 12 / 255**2
-"""Energy of the error of rounding to 8 bits, in [0, 1] units: a file cannot tell less from nothing."""
+_FLOORS = tuple(gain / 12 / 255**2 for gain in (0.7935, 0.04027))
+"""Energy of the error of rounding to 8 bits in each band, in [0, 1] units: a file cannot tell less from nothing.
+
+The gain is how much of the energy of white noise a band has.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class BandEnergy:
         return (
             f"{self.name}: log2 of the energy (mean square over places and RGB, float, no border) of the output over "
             f"that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 blur, the "
-            "edge repeated, each band from the blurred image at every second place); energies from 1/12 of a squared "
-            "level of 8 bits; mean over images; 0 is right"
+            "edge repeated, each band from the blurred image at every second place); energies at least that of "
+            "rounding to 8 bits; mean over images; 0 is right"
         )
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -61,4 +64,4 @@ class BandEnergy:
 
     def _energy(self, image: Tensor) -> Tensor:
         band = laplacian_bands(image.detach().cpu().float(), self.band)[self.band - 1]
-        return band.square().mean(dim=(1, 2, 3), dtype=torch.float64).clamp(min=_FLOOR)
+        return band.square().mean(dim=(1, 2, 3), dtype=torch.float64).clamp(min=_FLOORS[self.band - 1])

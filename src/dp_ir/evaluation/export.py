@@ -245,7 +245,7 @@ def _rank_plots(results: Results, out: Path) -> list[Path]:
             )
             for record in records
         ]
-        lines.append(Series("honest", range(cells), {axis.label: [1.0] * cells for axis in axes.values()}))
+        lines.append(Series("calibrated", range(cells), {axis.label: [1.0] * cells for axis in axes.values()}))
         path = out / f"ranks-{safe_name(dataset)}.svg"
         x = Axis(f"rank of the truth among {cells - 1} samples")
         written.append(curves(lines, path, x=x, y=list(axes.values()), title=dataset))

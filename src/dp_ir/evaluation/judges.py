@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -12,11 +12,13 @@ from torch import Tensor
 from dp_ir.evaluation.band_energy import BANDS, BandEnergy
 from dp_ir.evaluation.lpips import LPIPS, LPIPSFeatures, load_lpips
 from dp_ir.evaluation.metrics import PSNR, Metric
-from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
-from dp_ir.evaluation.spread import PARTS
+from dp_ir.evaluation.sample_metrics import MeanPSNR
+from dp_ir.evaluation.spread import PARTS, measure, spread_over_error
 from dp_ir.training.chain_objective import SampleMetrics
 from dp_ir.training.energy_score import Features
 from dp_ir.training.objectives import Metrics
+
+_BANDS = range(1, BANDS + 1)
 
 
 class Judges(TypedDict):
@@ -40,18 +42,31 @@ def judges(lpips: Path | None) -> Judges:
     network = None if lpips is None else load_lpips(lpips)
     if network is not None:
         metrics |= {"lpips": LPIPS(network), "lpips_half": LPIPS(network, "half")}
-    of_samples: dict[str, Callable[[Sequence[Tensor], Sequence[Tensor]], float]] = {
-        **{f"band{band}": _mean_of(BandEnergy(band), 1) for band in range(1, BANDS + 1)},
-        "psnr_mean": _mean_of(MeanPSNR(), None),
-        **{f"spread_error_{part.replace(' ', '')}": SpreadError(part) for part in PARTS},
-    }
     return Judges(
-        metrics=metrics, sample_metrics=of_samples, perceptual=None if network is None else LPIPSFeatures(network)
+        metrics=metrics,
+        sample_metrics=judge_samples,
+        perceptual=None if network is None else LPIPSFeatures(network),
     )
 
 
-def _mean_of(metric: Metric, count: int | None) -> Callable[[Sequence[Tensor], Sequence[Tensor]], float]:
-    """Mean over images of a metric of their first `count` samples."""
-    return lambda drawn, truths: statistics.fmean(
-        float(metric(samples[:count], truth)) for samples, truth in zip(drawn, truths, strict=True)
-    )
+def judge_samples(drawn: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str, float]:
+    """The bands of each first sample, the PSNR of the mean of all, and their spread over its error.
+
+    Args:
+        drawn: samples (n, 3, H, W) of each image; they are clipped to [0, 1], as files are.
+        truths: (1, 3, H, W) of each.
+    """
+    pairs = [(samples.cpu().clamp(0, 1), truth.cpu()) for samples, truth in zip(drawn, truths, strict=True)]
+    spreads = [measure(samples, truth[0]) for samples, truth in pairs]
+    return {
+        **{f"band{band}": _mean(BandEnergy(band)(samples[:1], truth) for samples, truth in pairs) for band in _BANDS},
+        "psnr_mean": _mean(MeanPSNR()(samples, truth) for samples, truth in pairs),
+        **{
+            f"spread_error_{part.replace(' ', '')}": spread_over_error([spread[part] for spread in spreads])
+            for part in PARTS
+        },
+    }
+
+
+def _mean(values: Iterable[Tensor]) -> float:
+    return statistics.fmean(float(value) for value in values)

@@ -94,7 +94,7 @@ class RankHistogram:
 
     Args:
         shares: of the n + 1 ranks, from below all samples to above all of them.
-        unevenness: largest deviation of a share from 1 / (n + 1), relative to that: 0 for honest samples.
+        unevenness: largest deviation of a share from 1 / (n + 1), relative to that: 0 for calibrated samples.
     """
 
     shares: Sequence[float]

@@ -1,4 +1,4 @@
-"""Metrics of several samples of each image: how honest their spread is, and how good their mean."""
+"""Metrics of several samples of each image: how well their spread is calibrated, and how good their mean."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SpreadError:
 
 @dataclass(frozen=True)
 class MeanPSNR:
-    """PSNR of the mean of several samples of an image: the restorer's estimate, where the samples are honest.
+    """PSNR of the mean of several samples of an image: the restorer's estimate, where the samples are calibrated.
 
     Args:
         border: pixels left out on every side.

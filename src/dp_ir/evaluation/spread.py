@@ -1,4 +1,4 @@
-"""Whether the spread of a method's samples is honest: the mathematics, over the samples of single images.
+"""Whether the spread of a method's samples is calibrated: the mathematics, over the samples of single images.
 
 If n samples s_j and the truth x0 are drawn from one distribution, the posterior, then at every place, and so in every
 band, which is linear in the image,
@@ -108,7 +108,7 @@ def rank_counts(samples: Tensor, truth: Tensor) -> Tensor:
 
 
 def spread_over_error(images: Sequence[Spread]) -> float:
-    """Root of the images' squared spreads together over their squared errors together: 1 for honest samples.
+    """Root of the images' squared spreads together over their squared errors together: 1 for calibrated samples.
 
     A ratio of sums, in which no image of little error counts for much, rather than a mean of ratios.
 

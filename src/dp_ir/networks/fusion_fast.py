@@ -30,7 +30,7 @@ class FastFusion(nn.Module):
         blocks: residual blocks before, at and after the coarse level.
         encoding: size of the noise-level encoding.
         spread: standard deviation of clean - restored that the preconditioning assumes, in [0, 1] units.
-        detail: the least value of the dial that it sees, in (0, 1]; None: it sees none, and estimates E[x0 | y, x_t].
+        detail: the least value of the dial that it sees, in (0, 1]; None: it sees none.
     """
 
     half_safe = True

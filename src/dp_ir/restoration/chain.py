@@ -50,8 +50,9 @@ class Chain(NamedTuple):
     def dialled(self, restored: Tensor, sample: Tensor) -> Tensor:
         """The point between the restorer's estimate and a sample, of one shape, that the dial asks for.
 
-        On the straight line between the mean of a posterior and a sample of it lies the estimate with the smallest
-        error for its distance, in Wasserstein-2, from the law of clean images (Freirich et al., NeurIPS 2021).
+        The cheap dial. The best one, with the smallest error for its distance in Wasserstein-2 from the law of clean
+        images, is a straight line too, but to the estimate of perfect law that is nearest to the mean, not to a sample
+        of the posterior (Freirich et al., NeurIPS 2021).
         """
         return sample if self.share == 1 else (sample - restored).mul_(self.share).add_(restored)
 

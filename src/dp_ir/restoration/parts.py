@@ -66,7 +66,7 @@ def parts_of(
     }
 
 
-def partners_of(parts: Mapping[Kind, Part]) -> dict[str, str]:
+def fusion_partners(parts: Mapping[Kind, Part]) -> dict[str, str]:
     """Identities of the networks that the fusion says it was trained with, and the names of those that are here."""
     record = parts["fusion"].record if "fusion" in parts else None
     records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}

@@ -36,7 +36,7 @@ from dp_ir.restoration.chain import (
 from dp_ir.restoration.engines import Engine, engine_device, guarded
 from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
 from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
-from dp_ir.restoration.parts import Part, chain_of, part, partners_of, parts_of
+from dp_ir.restoration.parts import Part, chain_of, fusion_partners, part, parts_of
 from dp_ir.restoration.passes import Passes, Progress
 from dp_ir.restoration.precision import Precision
 from dp_ir.restoration.seeds import image_seeds, sample_seed
@@ -162,7 +162,7 @@ class Restoration:
         bundle = read_bundle(locate_bundle(name, revision=revision))
         parts = {kind: part(kind, network, record=bundle.records[kind]) for kind, network in bundle.networks.items()}
         given = parts_of({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
-        partners = partners_of(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
+        partners = fusion_partners(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
         settings = bundle.settings
         if "fusion" in given:
             settings = settings_with_fusion(settings, bundle.records.get("fusion"), given["fusion"].record)
@@ -213,7 +213,7 @@ class Restoration:
         return cls(
             parts,
             changed_settings(settings, changes),
-            partners_of(parts),
+            fusion_partners(parts),
             device=device,
             precision=precision,
             engine=engine,

@@ -40,8 +40,9 @@ def settings_with_fusion(
 ) -> BundleSettings:
     """The settings of a bundle whose fusion is replaced by another.
 
-    The chain that a fusion was trained through comes and goes with it: one that was trained for estimates gives too
-    little in a single call, so in the place of one that has a chain it is run as `DEFAULT_SETTINGS` say.
+    The chain that a fusion was trained through, and the default of its dial, come and go with it: one that was trained
+    for estimates gives too little in a single call, so in the place of one that has a chain it is run as
+    `DEFAULT_SETTINGS` say.
 
     Args:
         settings: the bundle's.
@@ -52,7 +53,7 @@ def settings_with_fusion(
         CheckpointError: a card's chain is none.
     """
     if given is not None and given.chain:
-        return replace(settings, **chain_settings(given.chain))
+        return replace(settings, **chain_settings(given.chain), detail=DEFAULT_SETTINGS.detail)
     if own is not None and own.chain:
         return replace(settings, **{name: getattr(DEFAULT_SETTINGS, name) for name in SAMPLING_SETTINGS})
     return settings

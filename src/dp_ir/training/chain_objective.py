@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
@@ -24,21 +24,27 @@ from dp_ir.training.energy_score import Features, Term, band_term, energy_score,
 from dp_ir.training.objectives import Metrics
 from dp_ir.training.recipe import ChainRecipe, ScoreRecipe
 
-SampleMetrics = Mapping[str, Callable[[Sequence[Tensor], Sequence[Tensor]], float]]
-"""name -> function of the samples (n, 3, H, W) of several images and their truths (1, 3, H, W)."""
+SampleMetrics = Callable[[Sequence[Tensor], Sequence[Tensor]], Mapping[str, float]]
+"""Samples (n, 3, H, W) of several images and their truths (1, 3, H, W) -> figures by name."""
+
+
+def no_figures(samples: Sequence[Tensor], truths: Sequence[Tensor]) -> Mapping[str, float]:
+    """Samples that are not judged together."""
+    return {}
+
 
 _KEPT_CALLS = 4
 """Calls whose activations are kept for the way back; those of longer chains are computed once more."""
 
 _SAMPLES = 8  # of an image in a validation
 
-_HALFWAY = 0.4
+_ON_THE_LINE = 0.4
 """Where on the straight line from the restorer's estimate a fusion is judged that does not see the dial."""
 
 
 def validation_dial(least: float | None) -> tuple[float, ...]:
     """The places of the dial that validation looks at, by `ChainObjective.least`: the last is 1, a sample."""
-    return tuple(sorted({_HALFWAY if least is None else least, 1.0}))
+    return tuple(sorted({_ON_THE_LINE if least is None else least, 1.0}))
 
 
 def place_name(detail: float) -> str:
@@ -75,7 +81,7 @@ class ChainObjective:
     exponent: float = 1.0
     least: float | None = None
     fixed_weight: float = 1.0
-    sample_metrics: SampleMetrics = field(default_factory=dict)
+    sample_metrics: SampleMetrics = no_figures
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         """Mean energy score of the batch; `seeds` (B, m) name its samples, `place` (B,) where on the dial they are."""
@@ -83,12 +89,13 @@ class ChainObjective:
         draws = seeds.shape[1]
         restored = batch["restored"].repeat(draws, 1, 1, 1)
         samples = self._samples(model, restored, seeds.T.flatten().tolist(), detail.repeat(draws))
-        return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], detail)
+        weight = self.fixed_weight if self.least is None else spread_weight(detail, self.exponent)
+        return self._score(samples.view(draws, len(detail), *samples.shape[1:]), batch["clean"], weight)
 
     def validate(self, model: nn.Module, crops: Sequence[Mapping[str, Tensor]], metrics: Metrics) -> dict[str, float]:
         """Every metric, of the restorer and of what users get at the places of `validation_dial`.
 
-        There also the score, and what is judged of all samples.
+        There also the proper score, with the spread weight 1, and what is judged of all samples.
         """
         figures: dict[str, list[float]] = {}
         drawn: dict[str, list[Tensor]] = {}
@@ -98,23 +105,23 @@ class ChainObjective:
                 figures.setdefault(f"{name}_restored", []).append(float(metric(restored, clean)))
             for detail in validation_dial(self.least):
                 seeds = [sample_seed(number, index) for index in range(_SAMPLES)]
-                dial, place = clean.new_full((1,), detail), place_name(detail)
+                place = place_name(detail)
                 seen, share = seen_and_share(detail, self.least)
                 made = self._samples(
                     model, restored.repeat(_SAMPLES, 1, 1, 1), seeds, clean.new_full((1,), seen)
                 ).float()
                 samples = torch.lerp(restored, made, share)
                 drawn.setdefault(place, []).append(samples)
-                figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, dial)))
+                figures.setdefault(f"score_{place}", []).append(float(self._score(samples[:, None], clean, 1.0)))
                 for name, metric in metrics.items():
                     figures.setdefault(f"{name}_{place}", []).append(float(metric(samples[:1], clean)))
         truths = [crop["clean"] for crop in crops]
         return {
             **{name: sum(values) / len(values) for name, values in figures.items()},
             **{
-                f"{name}_{place}": judge(samples, truths)
+                f"{name}_{place}": value
                 for place, samples in drawn.items()
-                for name, judge in self.sample_metrics.items()
+                for name, value in self.sample_metrics(samples, truths).items()
             },
         }
 
@@ -131,9 +138,8 @@ class ChainObjective:
         least = 1.0 if self.least is None else self.least
         return (least + (1 - least) * (2 * place - 0.5)).clamp(least, 1)
 
-    def _score(self, samples: Tensor, clean: Tensor, detail: Tensor) -> Tensor:
+    def _score(self, samples: Tensor, clean: Tensor, weight: Tensor | float) -> Tensor:
         """Mean energy score of samples (m, B, 3, H, W); features are computed in float32."""
-        weight = self.fixed_weight if self.least is None else spread_weight(detail, self.exponent)
         with torch.autocast(samples.device.type, enabled=False):
             return energy_score(working_state(samples), clean, self.terms, weight, self.exponent).mean()
 
@@ -191,29 +197,30 @@ def chain_objective(
     return ChainObjective(
         denoiser,
         schedule,
-        sampler,
-        chain.tau,
-        sigmas,
-        chain.eta,
-        _terms(score, perceptual),
-        score.exponent,
-        getattr(network, "detail", None),
-        score.spread_weight,
-        sample_metrics,
+        sampler=sampler,
+        tau=chain.tau,
+        sigmas=sigmas,
+        eta=chain.eta,
+        terms=_terms(score, perceptual),
+        exponent=score.exponent,
+        least=getattr(network, "detail", None),
+        fixed_weight=score.spread_weight,
+        sample_metrics=sample_metrics,
     )
 
 
 def _terms(score: ScoreRecipe, perceptual: Features | None) -> list[Term]:
     """The features of a score."""
     terms = [band_term(score.bands)] if score.bands else []
-    if (score.lpips or score.lpips_half) and perceptual is None:
+    if not (score.lpips or score.lpips_half):
+        return terms
+    if perceptual is None:
         raise RecipeError(
             "The recipe's score uses the features of LPIPS, whose weights are not given: name the file of SqueezeNet "
             "1.1 (--lpips FILE), or leave them out (score.lpips=0 score.lpips_half=0)."
         )
-    if score.lpips and perceptual is not None:
+    if score.lpips:
         terms.append(Term(perceptual, score.lpips, name="score.lpips"))
-    if score.lpips_half and perceptual is not None:
-        features = perceptual
-        terms.append(Term(lambda image: features(F.avg_pool2d(image, 2)), score.lpips_half, name="score.lpips_half"))
+    if score.lpips_half:
+        terms.append(Term(lambda image: perceptual(F.avg_pool2d(image, 2)), score.lpips_half, name="score.lpips_half"))
     return terms

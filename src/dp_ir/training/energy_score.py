@@ -5,9 +5,10 @@ For m samples s_j drawn independently for one observation, the truth x0 and feat
     L = 1/m sum_j ||f(s_j) - f(x0)||^b - w / (2 m (m - 1)) sum_{i != j} ||f(s_i) - f(s_j)||^b,    0 < b < 2.
 
 With the spread weight w = 1 its expectation is the energy score, a strictly proper scoring rule (Gneiting and Raftery,
-2007, section 4.2): the minimum is the conditional distribution of the features. The pairs are divided by m (m - 1), not
-by m^2, so that the expectation does not depend on m (Ferro, 2014). With w = 0 the minimum has no spread at all; between
-the two lies the dial of `spread_weight`. ||.|| is the norm of the few values at one place, and L their mean over places
+2007, section 4.2): the minimum is the conditional distribution of the vector at each place. The pairs are divided by
+m (m - 1), not by m^2, so that the expectation does not depend on m (Ferro, 2014). With w = 0 the minimum has no spread
+at all: for b = 1 it is the median. Between the two lies the dial of `spread_weight`; above 1 there is no minimum, since
+rare outliers pay. ||.|| is the norm of the few values at one place, and L their mean over places
 and feature maps, so that the score judges textures where they are, not whole images.
 """
 
@@ -103,11 +104,12 @@ def _distance(first: Tensor, second: Tensor, term: Term, exponent: float) -> Ten
 
 
 def spread_weight(detail: Tensor, exponent: float = 1.0) -> Tensor:
-    """The spread weight whose minimiser has `detail` times the posterior's standard deviation.
+    """The spread weight with which samples have `detail` times the posterior's standard deviation.
 
-    For a Gaussian posterior and a right mean the minimiser is Gaussian with D times the posterior's variance, where
+    For a Gaussian posterior and a right mean the best Gaussian samples have D times the posterior's variance, where
     D = q / (2 - q) and q = w^(2 / (2 - b)). With D = detail^2 that is w = (2 D / (1 + D))^((2 - b) / 2): the dial is
-    linear in the deviation, as the straight line from the mean to a sample.
+    linear in the deviation, as the straight line from the mean to a sample. (Below w = 1 samples that are no Gaussian
+    score a little better: the posterior without its tails.)
 
     Args:
         detail: in [0, 1], any shape.

@@ -72,7 +72,7 @@ class Images:
         self._settings, self._task, self._device, self._metrics = settings, get_task(data.task), device, metrics
         self._companions: list[Companion] = []
         self.card: dict[str, Any] = {"data": {}}
-        restorer = self._partner_restorer(network)
+        restorer = self._load_partners(network)
         self.objective = self._objective(network, sample_metrics, perceptual)
         clean = Path(data.clean)
         pairs = training_pairs(clean, self._task.scale) if data.observation is None else None
@@ -109,8 +109,8 @@ class Images:
         _check_pairs(self._store, observations, self._task.scale)
         self._companions.append(Companion("observation", observations, self._task.scale))
 
-    def _partner_restorer(self, network: nn.Module) -> GuardedNetwork | None:
-        """Load the frozen networks; the restorer, where its output is what training starts from."""
+    def _load_partners(self, network: nn.Module) -> GuardedNetwork | None:
+        """Load the frozen networks: keeps the denoiser, gives the restorer where training starts from its output."""
         partners, kind = self._settings.partners, self._settings.kind
         if kind not in ("fusion", "bridge") or (isinstance(network, UNetBridge) and network.start == "observation"):
             return None

@@ -243,6 +243,11 @@ def _check_score(recipe: Recipe) -> None:
         raise RecipeError(f"score.draws is {score.draws}; a spread needs at least 2.")
     if not 0 < score.exponent < 2:
         raise RecipeError(f"score.exponent is {score.exponent}; it must lie between 0 and 2.")
+    if score.spread_weight != ScoreRecipe.spread_weight and recipe.network.config.get("detail") is not None:
+        raise RecipeError(
+            f"score.spread_weight is {score.spread_weight}, but the fusion sees the dial, which says how much spread "
+            "counts: leave it out, or train a fusion that does not see the dial (network.config.detail=null)."
+        )
     if not 0 <= score.spread_weight <= 1:
         raise RecipeError(f"score.spread_weight is {score.spread_weight}; it must lie from 0 to 1.")
     weights = (score.bands, score.lpips, score.lpips_half)

@@ -16,7 +16,7 @@ from dp_ir.checkpoints.contract import info_of
 from dp_ir.errors import MissingExtraError, RecipeError
 from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.tasks import get_task
-from dp_ir.training.chain_objective import SampleMetrics
+from dp_ir.training.chain_objective import SampleMetrics, no_figures
 from dp_ir.training.energy_score import Features
 from dp_ir.training.images import Images
 from dp_ir.training.objectives import Metrics
@@ -31,7 +31,7 @@ def train(
     out: Path,
     *,
     metrics: Metrics | None = None,
-    sample_metrics: SampleMetrics | None = None,
+    sample_metrics: SampleMetrics = no_figures,
     perceptual: Features | None = None,
     watch: Callable[[Progress], None] | None = None,
 ) -> Path:
@@ -72,7 +72,7 @@ def train(
             network,
             processes.device,
             metrics=metrics or {},
-            sample_metrics=sample_metrics or {},
+            sample_metrics=sample_metrics,
             perceptual=perceptual,
         )
     trainer = Trainer(

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
 from dp_ir.restoration.precision import processor_name
-from dp_ir.training.recipe import MIXED_PRECISION, OptimRecipe, Recipe
+from dp_ir.training.recipe import MIXED_PRECISION, ChainRecipe, OptimRecipe, Recipe, ScoreRecipe
 from dp_ir.training.throughput import Throughput
 
 logger = logging.getLogger(__name__)
@@ -231,9 +231,11 @@ class Trainer:
                     f"{path} holds a network with {state['config']}, the recipe asks for {self._unwrapped().config}: "
                     "use another folder for --out, or the recipe the run began with."
                 )
-            # Checkpoints of before do not say what they are trained for.
-            began, wanted = state.get("trained_for", {}), _trained_for(self._recipe)
-            changed = [name for name in wanted if name in began and began[name] != wanted[name]]
+            wanted = _trained_for(self._recipe)
+            # Checkpoints of before do not say what they are trained for, or not all of it that can be said now.
+            said = state.get("trained_for")
+            began = wanted if said is None else {**_trained_for(_as_by_default(self._recipe)), **said}
+            changed = [name for name in wanted if began[name] != wanted[name]]
             if changed:
                 found, asked = (" ".join(f"{name}={of[name]}" for name in changed) for of in (began, wanted))
                 raise CheckpointError(
@@ -262,6 +264,11 @@ def _trained_for(recipe: Recipe) -> dict[str, Any]:
         for section in ("chain", "score"):
             settings |= {f"{section}.{name}": value for name, value in asdict(getattr(recipe, section)).items()}
     return settings
+
+
+def _as_by_default(recipe: Recipe) -> Recipe:
+    """The same with the defaults of what it is trained for."""
+    return replace(recipe, chain=ChainRecipe(), score=ScoreRecipe())
 
 
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
