@@ -14,7 +14,6 @@ Everything runs on the CPU.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from rich.progress import track
 from torch import Tensor
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation import PSNR, Bar, Metric, NoiseControl, Report, Scores, Table, noise_control, open_dataset, score
+from dp_ir.evaluation import PSNR, Metric, NoiseControl, Report, Scores, Table, noise_control, open_dataset, score
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import Interpolation
 from dp_ir.evaluation.metric_names import border_of
@@ -36,7 +35,7 @@ from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator
 from reporting import command_line, conclude
-from unseen_features import STRENGTHS, FeatureDistance, damaged, load_backbone, smallest_rise
+from unseen_features import FeatureDistance, behaviour, load_backbone
 from unseen_text import (
     PACKAGE,
     SHORTEST,
@@ -91,7 +90,7 @@ class Measurement:
                 f"The bundle '{options.bundle}' takes bursts; only bundles that take images are judged here."
             )
         package, files = find_models(options.models)
-        backbones = [load_backbone(name, path) for name, path in files.items()]
+        backbones = [load_backbone(name, path) for name, path in files.items() if "features" in options.only]
         self.judges = [FeatureDistance(backbone, scale) for backbone in backbones for scale in ("full", "half")]
         self.reader: Reader | None = load_reader(package) if "text" in options.only else None
         self.report = Report(f"Unseen eyes on the bundle '{options.bundle}'", command_line("unseen"), self._intro())
@@ -109,14 +108,20 @@ class Measurement:
         settings = self.pipeline.settings
         seen = self.pipeline.infos["fusion"].detail
         dial = "nowhere" if seen is None else f"from {seen:g} on"
-        intro = [
-            "No training here saw the features of these networks, and none saw text read. The distances are not "
-            "comparable with LPIPS, nor from judge to judge: what counts are the ratios to the restorer and to the "
-            "restorer plus the white noise that is best for the very judge.",
+        intro = []
+        if "features" in self.options.only:
+            intro.append(
+                "No training here saw the features of these networks. The distances are not comparable with LPIPS, nor "
+                "from judge to judge: what counts are the ratios to the restorer and to the restorer plus the white "
+                "noise that is best for the very judge."
+            )
+        if "text" in self.options.only:
+            intro.append("No training here saw text read. What counts is the difference from the restorer.")
+        intro.append(
             f"{OURS}: tau {settings.tau:g}, {settings.steps} steps, sampler {settings.sampler}, detail "
             f"{settings.detail:g}; seed {self.options.seed} + image number. Its fusion sees the dial {dial}; below "
-            "lies a straight line to the restorer.",
-        ]
+            "lies a straight line to the restorer."
+        )
         if self.options.limit:
             intro.append(f"Only the first {self.options.limit} images of each set were used.")
         return intro
@@ -184,28 +189,22 @@ class Measurement:
     # ---- sections ----------------------------------------------------------------------------------------------------
 
     def behave(self, material: Material) -> None:
-        """Whether the judges rank damages: each must cost more than the weaker one, on every image."""
+        """Whether the judges rank damages."""
         rows: list[list[str | float | None]] = []
         images = material.targets[:BEHAVIOUR_IMAGES]
-        on = f"{material.name}, {len(images)} images"
         for judge in self.track(self.judges, "behaviour"):
-            equal = max(float(judge(image, image)) for image in images)
-            self.report.bars.append(Bar(f"{judge.name}: equal images", on, "<=", 0.0, equal, digits=5))
-            for damage, strengths in STRENGTHS.items():
-                series = [
-                    [float(judge(damaged(image, damage, strength), image)) for strength in strengths]
-                    for image in images
-                ]
-                means = [statistics.fmean(values) for values in zip(*series, strict=True)]
-                rise = min(smallest_rise([equal, *values]) for values in series)
-                self.report.bars.append(Bar(f"{judge.name}: smallest rise, {damage}", on, ">=", 0.0, rise, digits=5))
-                steps = (f"{strength:g}: {mean:.4f}" for strength, mean in zip(strengths, means, strict=True))
-                rows.append([judge.name, damage, *steps])
+            bars, means = behaviour(judge, images, f"{material.name}, {len(images)} images")
+            self.report.bars += bars
+            rows += means
         columns = ["judge", "damage", *["strength: distance"] * 4]
         self.report.tables.append(Table("Do the judges behave? Distances of damaged originals", columns, rows))
 
-    def features(self, material: Material, made: Mapping[str, Made], controls: Mapping[str, NoiseControl]) -> None:
+    def features(self, material: Material, made: Mapping[str, Made]) -> None:
         """Distances of all methods on one set, and their ratios to restorer and noise control."""
+        controls = {
+            judge.name: self.control(material, made, judge)
+            for judge in self.track(self.judges, f"{material.name}, noise control")
+        }
         psnr = PSNR(border=border_of(self.task), rounding=True)
         scores = {
             method: score(
@@ -256,16 +255,11 @@ class Measurement:
                 ratios = (values / means[ALONE]).tolist()
                 self.layers.append([judge.name, material.name, method, " ".join(f"{ratio:.3f}" for ratio in ratios)])
 
-    def text(self, material: Material, made: Mapping[str, Made], noisy: Sequence[Tensor], reader: Reader) -> None:
+    def text(self, material: Material, made: Mapping[str, Made], reader: Reader) -> None:
         """Read the text of one set in what every method made of it."""
         into = self.found.setdefault(SHEETS if material.name == SHEETS else "photos", Legibility())
-        images: dict[str, Sequence[Tensor]] = {ORIGINAL: material.targets}
-        for method, entry in made.items():
-            images[method] = entry.images
-            if method == ALONE:
-                images[NOISE] = noisy
-        for method, outputs in images.items():
-            into.right.setdefault(method, []).extend(read_lines(reader, material.lines, outputs))
+        for method, entry in {ORIGINAL: Made(material.targets), **made}.items():
+            into.right.setdefault(method, []).extend(read_lines(reader, material.lines, entry.images))
         into.lines += material.lines
         self.report.data.setdefault("lines", []).extend({"set": material.name, **vars(line)} for line in material.lines)
 
@@ -294,8 +288,7 @@ class Measurement:
             f"Text written onto photographs: Pillow's own font, black or white, blended with an opacity onto the "
             f"middle of {self.options.sheets} photos spread over the sets, then degraded for the task; compared with "
             "what was written, so the original shows the most that can be read",
-            f"{NOISE} of the text: the noise that is best for '{self.judges[0].name}' on the same images; p-values: "
-            "sign-flip permutation test of the right characters of each line, lines taken as independent",
+            "p-values: sign-flip permutation test of the right characters of each line, lines taken as independent",
         )
 
     def run(self) -> Report:
@@ -303,7 +296,7 @@ class Measurement:
         for number, name in enumerate(self.options.sets):
             material = self.load(name)
             self.photos += material.targets if self.reader else []
-            if number == 0 and "features" in self.options.only:
+            if number == 0 and self.judges:
                 self.behave(material)
             self.judge(material)
         if self.reader:
@@ -311,7 +304,7 @@ class Measurement:
             if material.targets:
                 self.judge(material)
             self.tables_of_text(self.options.sets)
-        if "features" in self.options.only:
+        if self.judges:
             columns = ["data", "method", "calls", "PSNR"]
             columns += ["full scale", "/ restorer", "/ noise", "half scale", "/ restorer", "/ noise"]
             self.report.tables[1:1] = [
@@ -325,16 +318,10 @@ class Measurement:
     def judge(self, material: Material) -> None:
         """All sections on one set."""
         made = self.methods(material)
-        measured = "features" in self.options.only and material.name != SHEETS
-        judges = self.judges if measured else self.judges[:1]
-        controls = {
-            judge.name: self.control(material, made, judge)
-            for judge in self.track(judges, f"{material.name}, noise control")
-        }
-        if measured:
-            self.features(material, made, controls)
+        if self.judges and material.name != SHEETS:
+            self.features(material, made)
         if self.reader:
-            self.text(material, made, controls[self.judges[0].name].images, self.reader)
+            self.text(material, made, self.reader)
 
 
 def find_models(given: str) -> tuple[Path, dict[str, Path]]:

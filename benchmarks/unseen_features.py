@@ -7,6 +7,7 @@ their maps there: the distance of LPIPS without its learned heads (Zhang et al. 
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, MissingExtraError
+from dp_ir.evaluation import Bar, Metric
 from dp_ir.evaluation.lpips import Scale
 from dp_ir.evaluation.metrics import check_pair, round_to_8_bit
 from dp_ir.evaluation.noise_control import add_noise
@@ -212,6 +214,13 @@ STRENGTHS = {
 }
 """Damages that a distance must rank, the weakest first."""
 
+RISE = 0.1
+"""What each damage must cost more than the weaker one, as a share of what the weakest costs.
+
+The strengths lie so far apart that the distances here rise by more at each than at the first; a tenth of that is little
+to ask, yet far above errors of rounding.
+"""
+
 
 def damaged(image: Tensor, damage: str, strength: float) -> Tensor:
     """An image (1, 3, H, W) in [0, 1] with one of the damages in `STRENGTHS`."""
@@ -247,5 +256,30 @@ def to_8_bit(image: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def smallest_rise(values: Iterable[float]) -> float:
-    """The smallest difference of neighbours in a series: above 0 where every one is larger than the one before."""
-    return min(later - earlier for earlier, later in pairwise(values))
+    """The smallest later difference of neighbours, as a share of the first; 0 where the first is not above 0."""
+    first, *others = (later - earlier for earlier, later in pairwise(values))
+    return min(others) / first if first > 0 else 0.0
+
+
+def behaviour(judge: Metric, images: Sequence[Tensor], on: str) -> tuple[list[Bar], list[list[str | float | None]]]:
+    """Whether a distance ranks damages: each must cost more than the weaker one, on every image.
+
+    Args:
+        judge: the distance; of a constant one no rise passes.
+        images: originals (1, 3, H, W) in [0, 1].
+        on: what the images are, for the bars.
+
+    Returns:
+        The bars, and one row of mean distances for each of the damages in `STRENGTHS`.
+    """
+    equal = max(float(judge(image, image)) for image in images)
+    bars = [Bar(f"{judge.name}: equal images", on, "<=", 0.0, equal, digits=5)]
+    rows: list[list[str | float | None]] = []
+    for damage, strengths in STRENGTHS.items():
+        series = [[float(judge(damaged(image, damage, strength), image)) for strength in strengths] for image in images]
+        means = [statistics.fmean(values) for values in zip(*series, strict=True)]
+        rise = min(smallest_rise([equal, *values]) for values in series)
+        bars.append(Bar(f"{judge.name}: smallest rise over the first, {damage}", on, ">=", RISE, rise))
+        steps = (f"{strength:g}: {mean:.4f}" for strength, mean in zip(strengths, means, strict=True))
+        rows.append([judge.name, damage, *steps])
+    return bars, rows

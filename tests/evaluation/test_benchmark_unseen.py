@@ -169,7 +169,47 @@ def test_damages(features):
         assert features.smallest_rise([0, *errors]) > 0, damage
     flat = torch.full((1, 3, 24, 24), 0.25)
     torch.testing.assert_close(features.damaged(flat, "blur (sigma in pixels)", 2.0), flat)
-    assert features.smallest_rise([0, 3, 2, 9]) == -1
+
+
+def test_the_smallest_rise_is_a_share_of_the_first(features):
+    assert features.smallest_rise([0, 4, 3, 9]) == -0.25
+    assert features.smallest_rise([1, 3, 6, 7]) == 0.5
+    assert features.smallest_rise([0, 2, 6, 12]) == 2
+    assert features.smallest_rise([0, 0, 0]) == features.smallest_rise([0, -1, 4]) == 0
+
+
+class Squares:
+    """A distance by a formula of the mean squared error."""
+
+    name, protocol, higher_is_better = "squares", "", False
+
+    def __init__(self, formula=lambda error: error):
+        self.formula = formula
+
+    def __call__(self, output, target):
+        return self.formula((output - target).double().square().mean(dim=(1, 2, 3)))
+
+
+def test_bars_of_a_distance_that_ranks_damages(features):
+    images = [torch.nn.functional.interpolate(torch.rand(1, 3, 9, 9), scale_factor=6, mode="bicubic").clamp(0, 1)]
+    bars, rows = features.behaviour(Squares(), images, "one image")
+    assert len(bars) == 1 + len(rows) == 1 + len(features.STRENGTHS)
+    assert all(bar.passed for bar in bars), bars
+    assert [row[1] for row in rows] == list(features.STRENGTHS)
+    assert all(bar.limit > 0 for bar in bars[1:])
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.3])
+def test_no_rise_of_a_constant_distance_passes(features, constant):
+    images = [torch.rand(1, 3, 24, 24) for _ in range(2)]
+    bars, _ = features.behaviour(Squares(lambda error: 0 * error + constant), images, "two images")
+    assert bars[0].passed == (constant == 0)
+    assert not any(bar.passed for bar in bars[1:])
+
+
+def test_no_rise_of_a_distance_that_only_tells_equal_from_unequal_passes(features):
+    bars, _ = features.behaviour(Squares(lambda error: (error > 0).double()), [torch.rand(1, 3, 24, 24)], "one image")
+    assert [bar.passed for bar in bars] == [True, False, False, False]
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
@@ -348,6 +388,9 @@ def test_the_command(place, run, tmp_path, capsys):
     rows = {row[0]: row for row in text["rows"]}
     assert rows["lines / characters"][3].startswith("4 / ")
     assert rows["original"][3] == "1.000"
+    assert list(rows)[1:] == ["original", "bicubic", "restorer", "DP-IR", "DP-IR, detail 0.5"]
+    assert "the features of these networks" in page.read_text()
+    assert "saw text read" in page.read_text()
     assert "Text written onto" not in page.read_text().split("## Protocols")[0]  # no photo has room for a sheet
 
 
@@ -362,8 +405,28 @@ def test_features_alone_need_no_reader(place, run, tmp_path, capsys):
         "Features",
         "Distance",
     ]
+    assert "the features of these networks" in page.read_text()
+    assert "saw text read" not in page.read_text()
     assert run(*arguments) == 1
     assert "cannot be used" in " ".join(capsys.readouterr().out.split())
+
+
+def test_text_alone_needs_no_judge_and_no_noise(place, run, tmp_path, capsys, monkeypatch):
+    page = tmp_path / "unseen.md"
+    arguments = ["--data", place / "data", "--bundle", place / "bundle", "--models", place / "judges"]
+    monkeypatch.setattr("dp_ir.evaluation.noise_control", None)
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)
+    assert run(*arguments, "--sets", "Kodak24", "--only", "text", "--write", page) == 0, capsys.readouterr().out
+    report = json.loads(page.with_suffix(".json").read_text())
+    (table,) = report["tables"]
+    assert [row[0] for row in table["rows"][1:4]] == ["original", "bicubic", "restorer"]
+    assert report["bars"] == []
+    written = page.read_text().partition("Measured with")[2] + json.dumps(report["protocols"])
+    assert "noise" not in written
+    introduction = page.read_text().partition("Measured with")[0]
+    assert "saw text read" in introduction
+    assert "features" not in introduction
+    assert "noise" not in introduction
 
 
 @pytest.mark.parametrize("models", ["no_such_package", "no/such/folder"])
