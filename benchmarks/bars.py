@@ -196,6 +196,10 @@ def _apart(folder: Path, out: Path) -> Path:
 
 def measure(options: argparse.Namespace) -> Report:
     """All sections that were asked for."""
+    if not options.data.is_dir():
+        raise DataError(f"There is no folder '{options.data}' (--data).")
+    if options.limit is not None and options.limit < 1:
+        raise DataError(f"--limit is {options.limit}; at least 1 is needed.")
     report = Report("Bars", command_line("bars"))
     bundles = known_bundles(options.bundle)
     for section in options.only or SECTIONS:
@@ -223,8 +227,9 @@ def measure(options: argparse.Namespace) -> Report:
 def known_bundles(stated: Sequence[str]) -> dict[str, str]:
     """Source by name, of those that ship and those that were stated."""
     given = dict(text.partition("=")[::2] for text in stated)
-    if unknown := given.keys() - set(BUNDLES):
-        raise DataError(f"There is no bundle '{min(unknown)}': --bundle takes NAME=SOURCE with {', '.join(BUNDLES)}.")
+    if (unknown := given.keys() - set(BUNDLES)) or "" in given.values():
+        wrong = min(unknown) if unknown else next(name for name, source in given.items() if not source)
+        raise DataError(f"--bundle names '{wrong}': it takes NAME=SOURCE with NAME of {', '.join(BUNDLES)}.")
     return {**{name: name for name in BUNDLES if name in shipped_bundles()}, **given}
 
 

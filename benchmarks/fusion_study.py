@@ -6,25 +6,28 @@
 PHOTOS is a folder of training photographs, WEIGHTS the SqueezeNet 1.1 file of LPIPS. Every variant begins with the
 weights of an estimate-trained fusion, unless it says otherwise, and has as many operations as the recipe has in its
 steps, so that the load of the machine makes no difference. Everything is judged on photographs that are held out of
-training. A run that was interrupted goes on where it was; what is done in --out is not done again, unless it was made
-with other steps, changes, photographs, weights or networks.
+training. A run that was interrupted goes on where it was; what is done in --out is not done again, and with other
+steps, changes, photographs, weights or networks another --out is needed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from dp_ir.checkpoints.network_file import NetworkRecord, load_network
+from dp_ir.errors import DataError
 from dp_ir.evaluation import Report, Table
 from dp_ir.evaluation.judges import judges
+from dp_ir.image.writing import write_whole
 from dp_ir.training.chain_objective import place_name, validation_dial
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress
@@ -103,31 +106,44 @@ def operations(run: Train, recipe: Sequence[str], out: Path) -> int:
 
 
 def trained(name: str, changes: Sequence[str], options: argparse.Namespace, run: Train) -> NetworkRecord:
-    """The record of a variant, which is trained unless it is stored as it would be made now."""
+    """The record of a variant, which is trained unless it is stored as it would be made now.
+
+    Raises:
+        DataError: the folder of the variant holds one that was made otherwise.
+    """
     folder = options.out / "-".join(name.replace(",", "").replace("/", "").split())
     partners = (f"partners.restorer={options.bundle}", f"partners.denoiser={options.bundle}")
     base = (*BASE, *partners, f"network.init={options.start}")
     recipe = (*base, *changes)
-    plan = {"budget": options.steps, "changes": list(changes)}
-    plan |= {key: str(getattr(options, key)) for key in ("start", "bundle", "data")}
-    file = folder / "steps.json"
-    stored = json.loads(file.read_text("utf-8")) if file.is_file() else None
+    plan = {"budget": options.steps, "changes": list(changes), "data": str(options.data.resolve())}
+    plan |= {"bundle": str(options.bundle), "start": _identity(options.start), "weights": _identity(options.weights)}
+    stored = _stored(folder / "steps.json")
     if stored is not None and {**stored, "steps": 0} != {**plan, "steps": 0}:
-        shutil.rmtree(folder)
-        stored = None
+        differing = ", ".join(key for key in plan if stored.get(key) != plan[key])
+        raise DataError(f"'{folder}' holds a variant that was made with other {differing}: name another --out.")
     if stored is None:
         folder.mkdir(parents=True, exist_ok=True)
-        stored = {**plan, "steps": 0}  # not known yet
-        file.write_text(json.dumps(stored), "utf-8")
-    if not stored["steps"]:
         one, other = (operations(run, each, folder / "counted") for each in (base, recipe))
-        stored["steps"] = max(1, round(options.steps * one / other))
-        file.write_text(json.dumps(stored), "utf-8")
+        stored = {**plan, "steps": max(1, round(options.steps * one / other))}
+        write_whole(folder / "steps.json", json.dumps(stored).encode())
     steps = stored["steps"]
     weights = folder / "fusion.safetensors"
     if not weights.is_file() or load_network(weights)[1].card["training"]["steps"] != steps:
         run([*recipe, f"optim.steps={steps}", f"log.validate={steps}", "log.checkpoint=100"], folder, None)
     return load_network(weights)[1]
+
+
+def _identity(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _stored(file: Path) -> dict[str, Any] | None:
+    """How a variant was made; None where there is none yet."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:
@@ -154,6 +170,13 @@ COLUMNS = [
 
 def measure(options: argparse.Namespace) -> Report:
     """Train and judge the variants that were asked for."""
+    if options.weights.is_dir():
+        options.weights = options.weights / "squeezenet1_1_features.pth"
+    for file in (options.start, options.weights):
+        if not file.is_file():
+            raise DataError(f"There is no file '{file}'.")
+    if options.steps < 1:
+        raise DataError(f"--steps is {options.steps}; at least 1 is needed.")
     judged = judges(options.weights)
 
     def run(recipe: Sequence[str], out: Path, watch: Callable[[Progress], None] | None) -> Path:
@@ -183,7 +206,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of training photographs")
     parser.add_argument("--weights", type=Path, required=True, help="SqueezeNet 1.1 file of LPIPS, or its folder")
     parser.add_argument("--bundle", default="sr4", help="whose restorer and denoiser are used")
-    parser.add_argument("--start", required=True, help="network file of the fusion that variants begin with")
+    parser.add_argument("--start", type=Path, required=True, help="network file of the fusion that variants begin with")
     parser.add_argument("--steps", type=int, default=250, help="of the recipe; variants have as many operations")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="only these groups of variants")
     parser.add_argument("--out", type=Path, default=Path("runs/fusion-study"), help="folder of the runs")

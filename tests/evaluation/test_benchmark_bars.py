@@ -204,4 +204,4 @@ def test_nothing_to_measure_is_an_error(place, bars, tmp_path, capsys):
 
 def test_unknown_bundles_are_refused(place, bars, capsys):
     assert bars("--data", place / "data", "--bundle", "blur=x") == 1
-    assert "There is no bundle 'blur'" in capsys.readouterr().out
+    assert "--bundle names 'blur'" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dp_ir.checkpoints import save_network
+from dp_ir.errors import DataError
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser
@@ -79,7 +80,7 @@ def test_variants_are_compared_and_trained_once(study, options, monkeypatch, tmp
     assert study.measure(options).tables[0].rows == table.rows
     assert runs == []
 
-    # What stands in for training from here on; what a stored variant was made with is compared.
+    # What stands in for training from here on; what a stored variant was made with is compared, and nothing is lost.
     def copied(recipe, out, watch):
         runs.append(out.name)
         out.mkdir(parents=True, exist_ok=True)
@@ -87,14 +88,30 @@ def test_variants_are_compared_and_trained_once(study, options, monkeypatch, tmp
 
     weights = Path(shutil.copy(options.out / "line" / "fusion.safetensors", tmp_path))
     monkeypatch.setattr(study, "operations", lambda *_: 1)
-    (options.out / "line" / "old").touch()
-    for change in ({"steps": 4.4}, {"data": "other"}, {"bundle": "other"}, {"start": "other"}, {}, {}):
-        for name, value in change.items():
-            monkeypatch.setattr(options, name, value)
-        runs.clear()
-        study.trained("line", study.VARIANTS["dial"]["line"], options, copied)
-        assert runs == (["line"] if change else []), change
-    assert not (options.out / "line" / "old").exists()
-    runs.clear()
-    study.trained("line", ("network.config.detail=null", "chain.tau=300"), options, copied)
+    changes = study.VARIANTS["dial"]["line"]
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    for name, value in {"steps": 4.4, "data": other, "bundle": "other", "start": other, "weights": other}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(options, name, value)
+            with pytest.raises(DataError, match="another --out"):
+                study.trained("line", changes, options, copied)
+    with pytest.raises(DataError, match=r"other changes: name another --out"):
+        study.trained("line", (*changes, "chain.tau=300"), options, copied)
+    study.trained("line", changes, options, copied)
+    assert runs == []
+    assert (options.out / "line" / "fusion.safetensors").is_file()
+    (options.out / "line" / "steps.json").write_text("{")  # as of no run
+    study.trained("line", changes, options, copied)
+    assert runs == []
+    (options.out / "line" / "fusion.safetensors").unlink()
+    study.trained("line", changes, options, copied)
     assert runs == ["line"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("start", Path("none")), ("weights", Path("none")), ("steps", 0)])
+def test_what_is_wrong_is_said_before_anything_is_made(study, options, monkeypatch, name, value):
+    monkeypatch.setattr(options, name, value)
+    with pytest.raises(DataError, match="none" if name != "steps" else "--steps is 0"):
+        study.measure(options)
+    assert not options.out.exists()

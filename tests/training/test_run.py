@@ -229,7 +229,11 @@ def test_a_fusion_is_trained_at_levels_that_the_denoiser_knows(
         (["chain.eta=1.5"], r"eta is 1\.5, but it must lie between 0"),
         (["chain.sampler=dpmpp-2m", "chain.eta=0.5"], "dpmpp-2m draws no noise"),
         (["chain.spacing=even"], "log-sigma, uniform-t"),
-        (["chain.steps=1", "chain.sigma_min=0"], r"chain\.sigma_min is 0\.0; it must be greater"),
+        (["chain.steps=1", "chain.sigma_min=0"], r"chain\.sigma_min is 0\.0; it must lie between 0 and"),
+        (
+            ["chain.steps=1", "chain.sigma_min=9"],
+            r"chain\.sigma_min is 9\.0; it must lie between 0 and sigma\(500\) = 0\.5",
+        ),
         (["chain.sigma_min=-1"], r"sigma_min is -1, but it must lie between"),
         (
             ["partners.denoiser_info.sigma_range=[0.01,0.3]"],
@@ -345,7 +349,9 @@ def test_damaged_or_foreign_checkpoint_is_refused(settings: list[str], tmp_path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("objective=estimate", r"with objective=energy-score, the recipe asks for objective=estimate: use another"),
+        ("seed=9", r"with seed=0, the recipe asks for seed=9: use another"),
+        ("network.init=INIT", r"with network\.init=None, the recipe asks for network\.init=.*: use another"),
+        ("partners.restorer=OTHER", r"with partners\.restorer_sha256=.*: use another"),
         ("chain.tau=400", r"with chain\.tau=500\.0, the recipe asks for chain\.tau=400\.0: use another"),
         ("score.draws=3", r"with score\.draws=2, the recipe asks for score\.draws=3: use another"),
     ],
@@ -354,7 +360,10 @@ def test_a_run_goes_on_only_with_what_it_was_trained_for(
     change: str, message: str, settings: list[str], partners: list[str], tmp_path: Path
 ) -> None:
     began = [*partners, "network.config.detail=null", "optim.steps=1"]
-    _run("fusion-sr4", settings, tmp_path / "run", *began)
+    written = _run("fusion-sr4", settings, tmp_path / "run", *began)
+    torch.manual_seed(5)
+    save_network(tmp_path / "other.safetensors", build("fast-sr", {"channels": 8, "blocks": 1}), kind="restorer")
+    change = change.replace("INIT", str(written)).replace("OTHER", str(tmp_path / "other.safetensors"))
     with pytest.raises(CheckpointError, match=message):
         _run("fusion-sr4", settings, tmp_path / "run", *began, change)
     # A checkpoint of before this was kept has nothing to compare.
@@ -365,6 +374,56 @@ def test_a_run_goes_on_only_with_what_it_was_trained_for(
     (tmp_path / "run" / "validation.csv").unlink()
     _run("fusion-sr4", settings, tmp_path / "run", *began, change, "optim.steps=2")
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
+
+
+def test_a_run_has_no_fewer_steps_than_it_has_done(settings: list[str], tmp_path: Path) -> None:
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
+    with pytest.raises(CheckpointError, match="has 3 steps already, the recipe asks for 2"):
+        _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+
+
+def test_a_restorer_of_another_scale_is_refused(settings: list[str], partners: list[str], tmp_path: Path) -> None:
+    save_network(
+        tmp_path / "same-size.safetensors",
+        build("fast-deblur", {"channels": [8, 8], "blocks": [1, 1]}),
+        kind="restorer",
+    )
+    with pytest.raises(RecipeError, match=r"same-size\.safetensors enlarges 1 times .* the task sr4 needs 4 times"):
+        _run("fusion-sr4", settings, tmp_path / "run", *partners, f"partners.restorer={tmp_path}/same-size.safetensors")
+    assert not list((tmp_path / "cache").glob("restored-*"))
+
+
+def test_weights_that_are_no_numbers_are_not_kept(settings: list[str], tmp_path: Path) -> None:
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    kept = checkpoint.read_bytes()
+    diverging = ["optim.steps=8", "log.every=100", "log.checkpoint=1", "optim.learning_rate=1e30", "optim.warm_up=0"]
+    with pytest.raises(CheckpointError, match=r"the last checkpoint in .* is from before"):
+        _run("denoiser", settings, tmp_path / "run", *diverging)
+    state = torch.load(checkpoint, weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+    checkpoint.write_bytes(kept)
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
+
+
+def test_tables_have_a_row_per_step_after_an_interruption(settings: list[str], tmp_path: Path) -> None:
+    logged = ["optim.steps=6", "log.every=1", "log.checkpoint=3"]
+    with pytest.raises(_InterruptedError):
+        _run("denoiser", settings, tmp_path / "run", *logged, stop_at=5)
+    assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 1 + 5
+    _run("denoiser", settings, tmp_path / "run", *logged)
+    with (tmp_path / "run" / "log.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(settings: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(CheckpointError, match=r"cannot be written .* name another folder"):
+            _run("denoiser", settings, out)
+    with pytest.raises(DataError, match=r"cannot be stored in .* name another folder \(data\.cache\)"):
+        _run("denoiser", settings, tmp_path / "run", f"data.cache={tmp_path / 'file'}")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_tensorboard_log_holds_the_loss_and_the_figures(settings: list[str], tmp_path: Path) -> None:

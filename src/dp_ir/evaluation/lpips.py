@@ -230,13 +230,13 @@ def _backbone_file(path: Path, info: _BackboneInfo) -> Path:
         if found is not None:
             return found
         raise DataError(
-            f"The folder '{path}' holds no {info.title} backbone for LPIPS ({' or '.join(info.files)}); name the file, "
-            "or leave the weights out so that torchvision downloads them."
+            f"The folder '{path}' holds no {info.title} backbone for LPIPS ({' or '.join(info.files)}): name the file "
+            "(an evaluation without it lets torchvision download it)."
         )
     if not path.is_file():
         raise DataError(
-            f"There is no file '{path}' with the {info.title} backbone of LPIPS; name an existing file, or leave the "
-            "weights out so that torchvision downloads them."
+            f"There is no file '{path}' with the {info.title} backbone of LPIPS: name an existing file (an "
+            "evaluation without it lets torchvision download it)."
         )
     return path
 

@@ -24,8 +24,8 @@ _MEASURE = "pixels and bands in whole levels, ties evenly"  # what is kept of an
 
 RANKS_PROTOCOL = (
     "Ranks of the truth among the samples (results.json, plots): share of each rank over all places, colours and "
-    "images, ties spread evenly over the ranks that they allow; flat for calibrated samples, a U for too little spread, a "
-    "dome for too much; unevenness: largest deviation of a share from an even one, relative to that"
+    "images, ties spread evenly over the ranks that they allow; flat for calibrated samples, a U for too little "
+    "spread, a dome for too much; unevenness: largest deviation of a share from an even one, relative to that"
 )
 
 

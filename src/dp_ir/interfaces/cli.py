@@ -201,13 +201,13 @@ def train(
 ) -> None:
     """Train a network; the help text is above."""
     from dp_ir.interfaces.progress import train_with_progress
-    from dp_ir.interfaces.sources import partner_overrides
+    from dp_ir.interfaces.sources import partner_overrides, quoted
 
     settings = [*(overrides or ()), *partner_overrides(kind.value, restorer, denoiser, stated or [])]
     if data is not None:
-        settings.append(f"data.clean={data}")
+        settings.append(f"data.clean={quoted(str(data))}")
     if observations is not None:
-        settings.append(f"data.observation={observations}")
+        settings.append(f"data.observation={quoted(str(observations))}")
     weights = train_with_progress(kind.value, recipe or _RECIPES[kind], settings, out, lpips=lpips)
     if os.environ.get("RANK", "0") == "0":  # with several processes, one of them speaks
         typer.echo(f"Trained {weights}")

@@ -35,6 +35,11 @@ def box_of(text: str) -> Box:
     return x, y, width, height
 
 
+def quoted(text: str) -> str:
+    """A text as a value of a recipe that is taken as it is, whatever YAML and interpolation would make of it."""
+    return json.dumps(text.replace("${", "\\${"))
+
+
 def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, stated: Sequence[str]) -> list[str]:
     """Changes to a recipe for training a fusion, from what is named on the command line.
 
@@ -57,6 +62,6 @@ def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, sta
             "`dp-ir train bridge`, --denoiser is for `dp-ir train fusion`."
         )
     named = {"restorer": restorer, "denoiser": denoiser}
-    overrides = [f"partners.{name}={json.dumps(source)}" for name, source in named.items() if source is not None]
+    overrides = [f"partners.{name}={quoted(source)}" for name, source in named.items() if source is not None]
     facts = parse_stated_by_kind(stated, LOADERS)
     return [*overrides, *(f"partners.{name}_info={json.dumps(values)}" for name, values in facts.items())]

@@ -109,7 +109,8 @@ class Restoration:
                 raise NetworkContractError(
                     f"The {kind} takes grey images, with one channel: a restoration needs networks for RGB."
                 )
-        self.settings, self.partners = settings, dict(partners)
+        self.settings = replace(settings, detail=checked_detail(settings.detail))
+        self.partners = dict(partners)
         self.infos = {kind: entry.info for kind, entry in parts.items()}
         self.records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
         self.schedule = NoiseSchedule.from_config(settings.schedule)

@@ -191,9 +191,13 @@ def chain_objective(
         check_sigma_range("denoiser", denoiser.info.sigma_range, schedule, chain.tau, sigmas)
     except (ScheduleError, SigmaRangeError) as error:
         given = " ".join(f"chain.{name}={value}" for name, value in asdict(chain).items())
-        raise RecipeError(f"The chain of the recipe, {given}, cannot be run: {error}") from error
-    if not chain.sigma_min > 0:  # not looked at in a chain of one call, but it goes into the card
-        raise RecipeError(f"chain.sigma_min is {chain.sigma_min}; it must be greater than 0.")
+        reason = str(error).replace("--tau ", "chain.tau=")
+        raise RecipeError(f"The chain of the recipe, {given}, cannot be run: {reason}") from error
+    highest = float(sigmas[0])
+    if not 0 < chain.sigma_min < highest:  # not looked at in a chain of one call, but it goes into the card
+        raise RecipeError(
+            f"chain.sigma_min is {chain.sigma_min}; it must lie between 0 and sigma({chain.tau:g}) = {highest:.4g}."
+        )
     return ChainObjective(
         denoiser,
         schedule,

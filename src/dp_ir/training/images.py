@@ -117,6 +117,13 @@ class Images:
         assert partners.restorer is not None
         restorer = load_restorer(partners.restorer, **partners.restorer_info).requires_grad_(False)
         records: dict[Kind, NetworkRecord] = {"restorer": _record(restorer)}
+        found = (restorer.info.scale, restorer.info.channels)
+        if found != (self._task.scale, self._task.channels):
+            raise RecipeError(
+                f"The restorer {partners.restorer} enlarges {found[0]} times and takes {found[1]} channels, but the "
+                f"task {self._task.name} needs {self._task.scale} times and {self._task.channels}: name a restorer of "
+                "that task, or another task (data.task)."
+            )
         if kind == "fusion":
             assert partners.denoiser is not None
             denoiser = load_denoiser(partners.denoiser, **partners.denoiser_info).requires_grad_(False)

@@ -8,14 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from dp_ir.checkpoints import KINDS
 from dp_ir.errors import MissingExtraError, RecipeError
-
-OBJECTIVES = ("estimate", "energy-score")
-"""What a fusion can be trained for."""
-
-MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-"""Precision in a recipe -> its name in accelerate."""
+from dp_ir.training.recipe_checks import check
 
 
 @dataclass
@@ -183,9 +177,12 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
             )
         recipe = cast(Recipe, OmegaConf.to_object(merged))
     except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise RecipeError(f"The recipe '{name_or_path}' with {list(overrides)} is not valid: {first_line}.") from error
-    _check(recipe)
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        key = getattr(error, "full_key", None)
+        where = f" at {key}" if key else ""
+        given = f" with {' '.join(overrides)}" if overrides and not key else ""
+        raise RecipeError(f"The recipe '{name_or_path}'{given} is not valid{where}: {reason}.") from error
+    check(recipe)
     return recipe
 
 
@@ -194,81 +191,3 @@ def recipe_text(recipe: Recipe) -> str:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.structured(recipe))
-
-
-def _check(recipe: Recipe) -> None:
-    if recipe.kind not in KINDS:
-        raise RecipeError(f"The recipe trains a '{recipe.kind}'; kind must be one of {', '.join(KINDS)}.")
-    if recipe.precision not in MIXED_PRECISION:
-        raise RecipeError(f"precision is '{recipe.precision}'; it must be one of {', '.join(MIXED_PRECISION)}.")
-    positive = {
-        "optim.steps": recipe.optim.steps,
-        "optim.batch": recipe.optim.batch,
-        "optim.learning_rate": recipe.optim.learning_rate,
-        "optim.clip": recipe.optim.clip,
-        "data.patch": recipe.data.patch,
-        "log.every": recipe.log.every,
-        "log.validate": recipe.log.validate,
-        "log.checkpoint": recipe.log.checkpoint,
-    }
-    for name, value in positive.items():
-        if not value > 0:
-            raise RecipeError(f"{name} is {value}; it must be greater than 0.")
-    if not 0 <= recipe.optim.decay <= 1:
-        raise RecipeError(f"optim.decay is {recipe.optim.decay}; it is a share of the steps, from 0 to 1.")
-    if not 0 < recipe.noise.low < recipe.noise.high:
-        raise RecipeError(
-            f"noise.low is {recipe.noise.low} and noise.high {recipe.noise.high}; 0 < low < high is needed."
-        )
-    if recipe.kind == "fusion" and not (recipe.partners.restorer and recipe.partners.denoiser):
-        raise RecipeError(
-            "A fusion network is trained for two frozen networks: set partners.restorer and partners.denoiser."
-        )
-    _check_score(recipe)
-    _check_dial(recipe)
-    starts_restored = recipe.network.config.get("start", "restored") == "restored"
-    if recipe.kind == "bridge" and starts_restored and not recipe.partners.restorer:
-        raise RecipeError("A bridge that starts from a restorer's output needs the restorer: set partners.restorer.")
-
-
-def _check_score(recipe: Recipe) -> None:
-    score = recipe.score
-    if recipe.objective not in OBJECTIVES:
-        raise RecipeError(f"objective is '{recipe.objective}'; it must be one of {', '.join(OBJECTIVES)}.")
-    if recipe.objective == "estimate":
-        return
-    if recipe.kind != "fusion":
-        raise RecipeError(f"The recipe trains a {recipe.kind}, but only a fusion has the objective energy-score.")
-    if score.draws < 2:
-        raise RecipeError(f"score.draws is {score.draws}; a spread needs at least 2.")
-    if not 0 < score.exponent < 2:
-        raise RecipeError(f"score.exponent is {score.exponent}; it must lie between 0 and 2.")
-    if score.spread_weight != ScoreRecipe.spread_weight and recipe.network.config.get("detail") is not None:
-        raise RecipeError(
-            f"score.spread_weight is {score.spread_weight}, but the fusion sees the dial, which says how much spread "
-            "counts: leave it out, or train a fusion that does not see the dial (network.config.detail=null)."
-        )
-    if not 0 <= score.spread_weight <= 1:
-        raise RecipeError(f"score.spread_weight is {score.spread_weight}; it must lie from 0 to 1.")
-    weights = (score.bands, score.lpips, score.lpips_half)
-    if min(weights) < 0 or max(weights) == 0:
-        raise RecipeError(
-            f"The weights score.bands, score.lpips and score.lpips_half are {weights}: none may be negative, and one "
-            "must be greater than 0."
-        )
-
-
-def _check_dial(recipe: Recipe) -> None:
-    dial = recipe.network.config.get("detail")
-    if recipe.kind != "fusion" or dial is None:
-        return
-    if isinstance(dial, bool) or not isinstance(dial, int | float) or not 0 < dial <= 1:
-        raise RecipeError(
-            f"network.config.detail is {dial!r}; it must be a number above 0 and at most 1, where what the fusion sees "
-            "of the dial begins, or null for a fusion that does not see it."
-        )
-    if recipe.objective == "estimate":
-        raise RecipeError(
-            f"network.config.detail is {dial}, but with objective=estimate no one would train the dial: set "
-            "objective=energy-score, or network.config.detail=null."
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,6 +22,7 @@ from dp_ir.training.energy_score import Features
 from dp_ir.training.images import Images
 from dp_ir.training.objectives import Metrics
 from dp_ir.training.recipe import Recipe, load_recipe, recipe_text
+from dp_ir.training.tables import writing
 from dp_ir.training.trainer import Progress, Trainer, without_accelerator
 
 
@@ -64,6 +66,8 @@ def train(
         raise MissingExtraError("Training", "accelerate", "train") from error
     processes = PartialState(cpu=without_accelerator())
 
+    if processes.is_main_process:
+        _open_folder(out)
     torch.manual_seed(settings.seed)
     network = _network(settings)
     with processes.main_process_first():
@@ -82,12 +86,36 @@ def train(
         loss=images.objective.loss,
         validate=images.validate,
         export=partial(_export, settings, out / f"{kind}.safetensors", images.card),
+        trained_for=_trained_for(settings, images.card),
         watch=watch,
     )
     if processes.is_main_process:
-        (out / "recipe.yaml").write_text(recipe_text(settings), "utf-8")
+        with writing(out / "recipe.yaml"):
+            (out / "recipe.yaml").write_text(recipe_text(settings), "utf-8")
     trainer.run(images.batches)
     return out / f"{kind}.safetensors"
+
+
+def _open_folder(out: Path) -> None:
+    """Make the folder of a run and try to write there, before anything takes time; raises CheckpointError."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+
+
+def _trained_for(settings: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
+    """What cannot change in the course of a run, by the names of the recipe; partners by their identities."""
+    sections = ("chain", "score") if settings.objective == "energy-score" else ()
+    partners = {f"partners.{name}": value for name, value in card.get("partners", {}).items() if "sha256" in name}
+    return {
+        "objective": settings.objective,
+        **{f"{section}.{k}": v for section in sections for k, v in asdict(getattr(settings, section)).items()},
+        "data.task": settings.data.task,
+        "network.init": settings.network.init,
+        "seed": settings.seed,
+        **partners,
+    }
 
 
 def _network(settings: Recipe) -> nn.Module:

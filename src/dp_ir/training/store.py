@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,21 +57,38 @@ class ImageStore:
         return patch.astype(np.float32) / 255 if patch.dtype == np.uint8 else patch.astype(np.float32)
 
 
+@contextmanager
+def _storing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"Decoded images cannot be stored in '{folder}' ({error}): make room there, or name another folder "
+            "(data.cache)."
+        ) from error
+
+
 class StoreWriter:
-    """Context manager that writes an `ImageStore`; nothing has its final name before the context ends well."""
+    """Context manager that writes an `ImageStore`; nothing has its final name before the context ends well.
+
+    Raises:
+        DataError: its folder cannot be written, or the disk is full.
+    """
 
     def __init__(self, path: Path, dtype: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._dtype = path, dtype
         self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        self._file = self._partial.open("wb")
+        with _storing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._partial.open("wb")
         self._images: list[dict[str, Any]] = []
         self._elements = 0
 
     def add(self, name: str, pixels: npt.NDArray[Any]) -> None:
         """Append pixels (H, W, 3) of the store's dtype."""
         height, width, _ = pixels.shape
-        self._file.write(np.ascontiguousarray(pixels, dtype=self._dtype).tobytes())
+        with _storing(self._path.parent):
+            self._file.write(np.ascontiguousarray(pixels, dtype=self._dtype).tobytes())
         self._images.append({"name": name, "height": height, "width": width, "offset": self._elements})
         self._elements += pixels.size
 
@@ -78,15 +96,17 @@ class StoreWriter:
         return self
 
     def __exit__(self, error_type: type[BaseException] | None, error: object, traceback: object) -> None:
-        self._file.close()
-        if error_type is not None:
-            self._partial.unlink()
-            return
-        self._partial.replace(self._path)
-        index = self._path.with_suffix(".json")
-        partial = index.with_name(f"{index.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps({"dtype": self._dtype, "images": self._images}), "utf-8")
-        partial.replace(index)
+        try:
+            with _storing(self._path.parent):
+                self._file.close()
+                if error_type is None:
+                    self._partial.replace(self._path)
+                    index = self._path.with_suffix(".json")
+                    partial = index.with_name(f"{index.name}.{os.getpid()}.partial")
+                    partial.write_text(json.dumps({"dtype": self._dtype, "images": self._images}), "utf-8")
+                    partial.replace(index)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 def default_cache() -> Path:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
 from dp_ir.restoration.precision import processor_name
-from dp_ir.training.recipe import MIXED_PRECISION, ChainRecipe, OptimRecipe, Recipe, ScoreRecipe
+from dp_ir.training.recipe import OptimRecipe, Recipe
+from dp_ir.training.tables import RunTable, writing
 from dp_ir.training.throughput import Throughput
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 Batches = Callable[[int, int, int], Iterable[Mapping[str, Tensor]]]
 """(first step, process, processes) -> batches of the remaining steps."""
 
+
+_MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+"""Precision in a recipe -> its name in accelerate."""
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -58,7 +61,11 @@ class Trainer:
         loss: (model, batch) -> scalar.
         validate: model -> figures.
         export: (model, record of the run so far) -> None, writes the weights that will be used.
+        trained_for: what cannot change in the course of the run, by the names of the recipe.
         watch: called with a `Progress` after each step, on the main process.
+
+    Raises:
+        CheckpointError: the folder cannot be written; its checkpoint is damaged, or of another run.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Trainer:
         loss: Callable[[nn.Module, Mapping[str, Tensor]], Tensor],
         validate: Callable[[nn.Module], dict[str, float]],
         export: Callable[[nn.Module, dict[str, Any]], None],
+        trained_for: Mapping[str, Any],
         watch: Callable[[Progress], None] | None = None,
     ) -> None:
         try:
@@ -80,11 +88,11 @@ class Trainer:
 
         self._recipe, self._out = recipe, out
         self._loss, self._validate, self._export, self._watch = loss, validate, export, watch
-        out.mkdir(parents=True, exist_ok=True)
+        self._trained_for = dict(trained_for)
         AcceleratorState._reset_state()  # a process may train several networks, each in its own precision
         self.accelerator = Accelerator(
             cpu=without_accelerator(),
-            mixed_precision=MIXED_PRECISION[recipe.precision],
+            mixed_precision=_MIXED_PRECISION[recipe.precision],
             log_with="tensorboard" if recipe.log.tensorboard else None,
             project_dir=str(out),
         )
@@ -99,6 +107,10 @@ class Trainer:
         self._ema = AveragedModel(self._unwrapped(), multi_avg_fn=_moving_average(optim.ema))
         self._step, self._seconds = 0, 0.0
         self._resume()
+        if self.accelerator.is_main_process:
+            self._log, self._validations = (RunTable(out / name) for name in ("log.csv", "validation.csv"))
+            for table in (self._log, self._validations):
+                table.rewind(self._step)
 
     @property
     def step(self) -> int:
@@ -144,17 +156,15 @@ class Trainer:
                 row = float(accelerator.reduce(torch.stack(running).mean(), "mean"))
                 running.clear()
                 if not math.isfinite(row):
-                    raise CheckpointError(
-                        f"The loss became {row} before step {self._step}; the last checkpoint in {self._out} is from "
-                        "before: lower optim.learning_rate or use precision=float32, and run again."
-                    )
+                    raise self._diverged(f"The loss became {row}")
                 share = throughput.share()
-                self._write_row("log.csv", {"loss": row, "learning_rate": rate})
+                if accelerator.is_main_process:
+                    self._write_row(self._log, {"loss": row, "learning_rate": rate})
             self._seconds = seconds_before + time.monotonic() - started
-            if self._step % log.validate == 0 or last:
-                figures = self._validated()
             if self._step % log.checkpoint == 0 or last:
                 self._save()
+            if self._step % log.validate == 0 or last:
+                figures = self._validated()
             if self._watch and accelerator.is_main_process:
                 self._watch(Progress(self._step, optim.steps, row, share, throughput.operations, figures))
             throughput.pause()
@@ -172,7 +182,7 @@ class Trainer:
         averaged = self._ema.module.eval()
         with torch.no_grad(), self.accelerator.autocast():
             figures = self._validate(averaged)
-        self._write_row("validation.csv", figures)
+        self._write_row(self._validations, figures)
         optim = self._recipe.optim
         record = {
             "steps": self._step,
@@ -186,39 +196,45 @@ class Trainer:
         self._export(averaged, record)
         return figures
 
-    def _write_row(self, name: str, values: Mapping[str, float]) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        path = self._out / name
-        row = {"step": self._step, "seconds": round(self._seconds, 1), **{key: f"{v:.6g}" for key, v in values.items()}}
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+    def _write_row(self, table: RunTable, values: Mapping[str, float]) -> None:
+        row = {"step": str(self._step), "seconds": f"{self._seconds:.1f}"}
+        table.add({**row, **{name: f"{value:.6g}" for name, value in values.items()}})
         if self._recipe.log.tensorboard:
             self.accelerator.log(dict(values), step=self._step)
+
+    def _diverged(self, what: str) -> CheckpointError:
+        there = (self._out / "checkpoint.pt").exists()
+        last = f"the last checkpoint in {self._out} is from before" if there else "there is no checkpoint from before"
+        return CheckpointError(
+            f"{what} before step {self._step}; {last}: lower optim.learning_rate, check the weights of score, or use "
+            "precision=float32, and run again."
+        )
 
     def _save(self) -> None:
         if not self.accelerator.is_main_process:
             return
+        if not all(bool(torch.isfinite(value).all()) for value in self._unwrapped().parameters()):
+            raise self._diverged("Weights became infinite or no numbers")
         state = {
             "step": self._step,
             "seconds": self._seconds,
             "config": self._unwrapped().config,
-            "trained_for": _trained_for(self._recipe),
+            "trained_for": self._trained_for,
             "model": self._unwrapped().state_dict(),
             "ema": self._ema.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
         }
         partial = self._out / f"checkpoint.pt.{os.getpid()}.partial"
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._out / "checkpoint.pt")
+        try:
+            with writing(self._out / "checkpoint.pt"):
+                with partial.open("wb") as file:
+                    torch.save(state, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(self._out / "checkpoint.pt")
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _resume(self) -> None:
         path = self._out / "checkpoint.pt"
@@ -231,13 +247,11 @@ class Trainer:
                     f"{path} holds a network with {state['config']}, the recipe asks for {self._unwrapped().config}: "
                     "use another folder for --out, or the recipe the run began with."
                 )
-            wanted = _trained_for(self._recipe)
             # Checkpoints of before do not say what they are trained for, or not all of it that can be said now.
-            said = state.get("trained_for")
-            began = wanted if said is None else {**_trained_for(_as_by_default(self._recipe)), **said}
-            changed = [name for name in wanted if began[name] != wanted[name]]
+            began = state.get("trained_for", {})
+            changed = [name for name, wanted in self._trained_for.items() if began.get(name, wanted) != wanted]
             if changed:
-                found, asked = (" ".join(f"{name}={of[name]}" for name in changed) for of in (began, wanted))
+                found, asked = (" ".join(f"{name}={of[name]}" for name in changed) for of in (began, self._trained_for))
                 raise CheckpointError(
                     f"{path} is of a run with {found}, the recipe asks for {asked}: use another folder for --out, or "
                     "the recipe the run began with."
@@ -247,28 +261,19 @@ class Trainer:
             self._optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
-            self._step, self._seconds = state["step"], state["seconds"]
+            self._step, self._seconds = int(state["step"]), float(state["seconds"])
+            if self._step > self._recipe.optim.steps:
+                raise CheckpointError(
+                    f"The run in {self._out} has {self._step} steps already, the recipe asks for "
+                    f"{self._recipe.optim.steps}: give it more (optim.steps), or use another folder for --out."
+                )
         except CheckpointError:
             raise
         except Exception as error:
             raise CheckpointError(
-                f"{path} cannot be read as a checkpoint of this run ({error}): remove it to begin anew."
+                f"{path} cannot be read as a checkpoint of this run ({first_line(error)}): remove it to begin anew."
             ) from error
         logger.info("continuing %s at step %d of %d", self._out, self._step, self._recipe.optim.steps)
-
-
-def _trained_for(recipe: Recipe) -> dict[str, Any]:
-    """What cannot change in the course of a run, by the names of the recipe."""
-    settings: dict[str, Any] = {"objective": recipe.objective}
-    if recipe.objective == "energy-score":
-        for section in ("chain", "score"):
-            settings |= {f"{section}.{name}": value for name, value in asdict(getattr(recipe, section)).items()}
-    return settings
-
-
-def _as_by_default(recipe: Recipe) -> Recipe:
-    """The same with the defaults of what it is trained for."""
-    return replace(recipe, chain=ChainRecipe(), score=ScoreRecipe())
 
 
 def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
@@ -280,6 +285,11 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int]
         torch._foreach_lerp_(averaged, current, 1 - own)
 
     return average
+
+
+def first_line(error: Exception) -> str:
+    """What an error says in its first line, or else its kind."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def learning_rate_factor(step: int, optim: OptimRecipe) -> float:
