@@ -326,6 +326,20 @@ def test_train_takes_the_partners_of_a_fusion_by_name(dp_ir, tmp_path, monkeypat
     assert asked["recipe"].optim.steps == 7
 
 
+@pytest.mark.parametrize("name", ["pics #1", "010", "1_000", "null", "a: b", "[x]", "${x}", "\\${x}", 'say "x"'])
+def test_folders_are_taken_as_they_are_named(dp_ir, tmp_path, monkeypatch, name):
+    asked = {}
+
+    def train(kind, recipe, overrides, out, **_):
+        asked["recipe"] = load_recipe(recipe, overrides)
+        return out / "restorer.safetensors"
+
+    monkeypatch.setattr("dp_ir.training.run.train", train)
+    result = dp_ir("train", "restorer", "--gt", name, "--lq", f"{name} lq", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert (asked["recipe"].data.clean, asked["recipe"].data.observation) == (name, f"{name} lq")
+
+
 @pytest.mark.parametrize("option", [("--restorer", "a.pth"), ("--denoiser", "sr4"), ("--set", "restorer.scale=4")])
 def test_only_a_fusion_has_partners(dp_ir, tmp_path, option):
     said = one_error(dp_ir("train", "denoiser", "-d", tmp_path, "-o", tmp_path / "run", *option))

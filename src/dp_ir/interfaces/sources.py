@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
@@ -37,7 +38,7 @@ def box_of(text: str) -> Box:
 
 def quoted(text: str) -> str:
     """A text as a value of a recipe that is taken as it is, whatever YAML and interpolation would make of it."""
-    return json.dumps(text.replace("${", "\\${"))
+    return json.dumps(re.sub(r"(\\*)\$\{", r"\1\1\\${", text))
 
 
 def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, stated: Sequence[str]) -> list[str]:
