@@ -52,6 +52,12 @@ def test_a_weight_file_that_is_not_there_is_no_bundle(hub, name):
     assert hub[1] == []
 
 
+def test_a_file_below_a_folder_that_is_here_is_not_asked_for(hub, tmp_path):
+    (tmp_path / "runs").mkdir()
+    assert locate_file("runs/mine/fusion.safetensors") == Path("runs/mine/fusion.safetensors")
+    assert hub[1] == []
+
+
 def test_a_file_of_a_repository_is_fetched(hub):
     folder, asked = hub
     file = write(folder / "owner" / "name" / "weights" / "x.pth")

@@ -21,7 +21,8 @@ def locate_file(source: str | Path, *, revision: str | None = None) -> Path | No
         revision: branch, tag or commit on the hub.
 
     Returns:
-        The file, which need not be there where the source can be nothing else; None where it names a bundle.
+        The file, which need not be there where the source can be nothing else, as a path in a folder that is here; None
+        where it names a bundle.
 
     Raises:
         CheckpointError, BundleError: the hub has no such file or repository.
@@ -31,7 +32,7 @@ def locate_file(source: str | Path, *, revision: str | None = None) -> Path | No
     if text in shipped_bundles() or path.is_dir():
         return None
     match = None if path.exists() else HUB_ID.match(text)
-    if match is not None and match["file"] is not None:
+    if match is not None and match["file"] is not None and not Path(path.parts[0]).is_dir():
         return fetch_file(match["repository"], match["file"], revision=revision)
     if path.exists() or path.suffix.lower() in WEIGHT_SUFFIXES:
         return path
