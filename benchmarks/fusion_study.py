@@ -151,7 +151,7 @@ def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:
     training = record.card["training"]
     figures = training["validation"]
     dial = validation_dial(record.config.get("detail"))
-    cells = [name, f"{record.parameters / 1e6:.2f} M", training["steps"], f"{training['seconds'] / 60:.1f}", dial[0]]
+    cells = [name, f"{record.parameters / 1e6:.2f} M", training["steps"], dial[0]]
     for detail in (dial[0], dial[-1]):
         at = f"_{place_name(detail)}"
         cells += [
@@ -163,7 +163,7 @@ def row(name: str, record: NetworkRecord) -> list[str | int | float | None]:
 
 
 COLUMNS = [
-    "variant", "parameters", "steps", "minutes", "dial from",
+    "variant", "parameters", "steps", "dial from",
     *(f"{what}, {where}" for where in ("there", "at 1") for what in ("LPIPS", "1/2", "dB", "band 1", "band 2")),
 ]  # fmt: skip
 
