@@ -39,7 +39,7 @@ restorer() { ablate restorer; }
 denoiser() { ablate denoiser; }
 swap() {
   dp-ir ablate swap --bundle sr4-rlfn --restorer "RLFN=$WEIGHTS/rlfn_x4.pth" --restorer "CRAFT=$WEIGHTS/craft_x4.pth" \
-    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.mat" --data "$DATA/Set14" \
+    --restorer ours=sr4 --denoiser "FFDNet=$WEIGHTS/ffdnet_color.pth" --data "$DATA/Set14" \
     --out "$OUT/swap" --weights "$WEIGHTS"
 }
 fusion() {
