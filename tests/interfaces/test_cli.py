@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 import dp_ir as package
+from dp_ir.checkpoints import KINDS
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.interfaces import cli, options, restore
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.restoration.batch import FORMATS
 from dp_ir.restoration.precision import Precision
-from dp_ir.training.recipe import KINDS, shipped_recipes
+from dp_ir.training.recipe import shipped_recipes
 
 QUICK = """
 import json, sys, time
