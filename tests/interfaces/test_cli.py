@@ -165,7 +165,7 @@ def test_train_hands_on_what_it_was_asked_and_says_where_the_weights_are(dp_ir, 
     assert asked == {
         "kind": "fusion",
         "recipe": "fusion-sr4",
-        "overrides": ["optim.steps=7", "seed=3", f"data.clean={tmp_path}"],
+        "overrides": ["optim.steps=7", "seed=3", f'data.clean="{tmp_path}"'],
         "out": tmp_path / "run",
         "metrics": ["psnr"],
     }
