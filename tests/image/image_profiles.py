@@ -1,6 +1,7 @@
 """Colour profiles for tests, built here so that no file needs to be shipped."""
 
 import struct
+from functools import cache
 
 import imagecodecs
 import numpy as np
@@ -10,10 +11,12 @@ DISPLAY_P3_PRIMARIES = (0.680, 0.320, 1.0, 0.265, 0.690, 1.0, 0.150, 0.060, 1.0)
 WIDE_PRIMARIES = (0.7347, 0.2653, 1.0, 0.1596, 0.8404, 1.0, 0.0366, 0.0001, 1.0)
 
 
+@cache  # a profile holds the second in which it was made
 def rgb_profile(primaries=DISPLAY_P3_PRIMARIES, gamma=2.2):
     return bytes(imagecodecs.cms_profile("rgb", whitepoint=D65, primaries=primaries, gamma=gamma))
 
 
+@cache
 def grey_profile(gamma=1.8):
     return bytes(imagecodecs.cms_profile("gray", whitepoint=D65, gamma=gamma))
 
