@@ -393,6 +393,11 @@ def test_a_restorer_of_another_scale_is_refused(settings: list[str], partners: l
     assert not list((tmp_path / "cache").glob("restored-*"))
 
 
+def test_a_restorer_whose_scale_is_not_known_is_taken(settings: list[str], partners: list[str], tmp_path: Path) -> None:
+    unknown = ["partners.restorer_info.scale=null", "network.config.detail=null", "optim.steps=1"]
+    assert _run("fusion-sr4", settings, tmp_path / "run", *partners, *unknown).is_file()
+
+
 def test_weights_that_are_no_numbers_are_not_kept(settings: list[str], tmp_path: Path) -> None:
     _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
     checkpoint = tmp_path / "run" / "checkpoint.pt"

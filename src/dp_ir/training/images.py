@@ -117,7 +117,7 @@ class Images:
         assert partners.restorer is not None
         restorer = load_restorer(partners.restorer, **partners.restorer_info).requires_grad_(False)
         records: dict[Kind, NetworkRecord] = {"restorer": _record(restorer)}
-        found = (restorer.info.scale, restorer.info.channels)
+        found = (restorer.info.scale or self._task.scale, restorer.info.channels)  # None: it is not known
         if found != (self._task.scale, self._task.channels):
             raise RecipeError(
                 f"The restorer {partners.restorer} enlarges {found[0]} times and takes {found[1]} channels, but the "

@@ -52,7 +52,7 @@ class RunTable:
 
     def rewind(self, step: int) -> None:
         """Take back the rows of later steps, which are trained again, and those that were not written to their end."""
-        whole = [row for row in self._rows if None not in row.values() and row["step"].isdigit()]
+        whole = [row for row in self._rows if None not in row.values() and row.get("step", "").isdigit()]
         kept = [row for row in whole if int(row["step"]) <= step]
         if len(kept) < len(self._rows):
             self._rows = kept

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-_SIDE = {"cpu": 1024}  # of the matrices; a GPU needs larger ones
-_LARGE_SIDE = 8192
+_SIDE, _SIDE_ON_GPU = 1024, 8192  # of the matrices: those of a GPU must be large to keep it busy
 _REPEATS = 5
 
 
 def matrix_product(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of the product of two square matrices, the best of a few tries."""
-    side = _SIDE.get(device.type, _LARGE_SIDE)
+    side = _SIDE if device.type == "cpu" else _SIDE_ON_GPU
     first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(_REPEATS):

@@ -271,7 +271,7 @@ class Trainer:
             raise
         except Exception as error:
             raise CheckpointError(
-                f"{path} cannot be read as a checkpoint of this run ({first_line(error)}): remove it to begin anew."
+                f"{path} cannot be read as a checkpoint of this run ({_first_line(error)}): remove it to begin anew."
             ) from error
         logger.info("continuing %s at step %d of %d", self._out, self._step, self._recipe.optim.steps)
 
@@ -287,7 +287,7 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int]
     return average
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """What an error says in its first line, or else its kind."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
