@@ -151,9 +151,11 @@ def gaussian_blur(image: Tensor, deviations: Sequence[float], angle: float = 0.0
     # A narrow Gaussian is sampled as if it were at least a quarter of a pixel wide, below which nothing is left of it.
     first, second = (max(deviation, 0.25) for deviation in deviations)
     kernel = torch.exp(-((along / first) ** 2 + (across / second) ** 2) / 2)
-    kernel = (kernel / kernel.sum()).to(image).expand(image.shape[1], 1, -1, -1)
     padded = F.pad(image, (radius,) * 4, mode="replicate")
-    return F.conv2d(padded, kernel, groups=image.shape[1])
+    size = padded.shape[-2:]
+    # The kernel is its own mirror image, so that the order of its pixels does not matter; what wraps around is cut off.
+    spectrum = torch.fft.rfft2((kernel / kernel.sum()).to(image), size)
+    return torch.fft.irfft2(torch.fft.rfft2(padded) * spectrum, size)[..., 2 * radius :, 2 * radius :]
 
 
 def resized(image: Tensor, size: tuple[int, int], filter: Filter) -> Tensor:

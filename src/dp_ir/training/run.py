@@ -15,7 +15,9 @@ from torch import nn
 from dp_ir.checkpoints import build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.errors import MissingExtraError, RecipeError
+from dp_ir.networks.fast_deblur import FastDeblur
 from dp_ir.networks.unet_bridge import UNetBridge
+from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.tasks import get_task
 from dp_ir.training.chain_objective import SampleMetrics, no_figures
 from dp_ir.training.energy_score import Features
@@ -113,6 +115,7 @@ def _trained_for(settings: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
         **{f"{section}.{k}": v for section in sections for k, v in asdict(getattr(settings, section)).items()},
         "data.task": settings.data.task,
         "network.init": settings.network.init,
+        "network.init_sigma": settings.network.init_sigma,
         "seed": settings.seed,
         **partners,
     }
@@ -129,15 +132,16 @@ def _network(settings: Recipe) -> nn.Module:
         )
     if settings.network.init is not None:
         start, record = load_network(settings.network.init)
+        if isinstance(network, FastDeblur) and isinstance(start, UNetDenoiser):
+            start = FastDeblur.from_denoiser(start, settings.network.init_sigma)
         own: dict[str, Any] = dict(cast(Any, network.config))
-        dial = {"detail": own["detail"]} if "detail" in own else {}
-        began = {**cast(Any, start.config), **dial}
+        # What a network with a dial or a context has beyond one without begins without effect.
+        began = {**cast(Any, start.config), **{name: own[name] for name in ("detail", "context") if name in own}}
         if began != own:
             raise RecipeError(
                 f"{settings.network.init} holds a {record.architecture} with {start.config}, the recipe asks for "
                 f"{settings.network.architecture} with {network.config}: make the two agree."
             )
-        # What a network that sees the dial has beyond one that does not begins without effect.
         network.load_state_dict({**network.state_dict(), **start.state_dict()})
     return network
 
