@@ -43,7 +43,7 @@ _ENLARGED = (0.6, 1.0)  # the same of a photo that was once smaller
 _SHOT, _READ = (1e-5, 2e-3), (1e-4, 5e-3)  # variance per unit of light, standard deviation in the dark
 _GAUSSIAN = (0.3 / 255, 6.0 / 255)
 _AMOUNT, _RADIUS = (0.1, 0.8), (0.5, 1.5)  # of sharpening; pixels
-_CAMERA_QUALITY, _QUALITY = (88, 97), (50, 96)
+_CAMERA_QUALITY, _QUALITY = (88, 97), (30, 96)
 
 
 @dataclass(frozen=True)
