@@ -13,6 +13,7 @@ SAMPLE = "DP-IR at detail 1"
 ESTIMATES = "DP-IR trained for estimates, 8 calls"
 ALONE = "restorer"
 ONE_FRAME = "restorer, one frame"
+INPUT = "input"
 NOISE, NOISE_HALF = "restorer + noise", "restorer + noise (half scale)"
 
 DEGRADED = "degraded:"
@@ -70,7 +71,7 @@ class Rule:
         """Decimals of the figure."""
         if self.metric.startswith(CALLS):
             return 0
-        return 3 if self.over or self.metric.startswith("Spread") else 2
+        return 3 if self.over or self.metric.startswith("LPIPS") or self.metric.startswith("Spread") else 2
 
     def measured(self, value: Callable[[str, str], float | None]) -> float | None:
         """The figure, from (method, metric) -> value; None where one of its values is missing."""
@@ -89,7 +90,7 @@ class Plan:
 
     Args:
         title: of its table.
-        task: name, as bars begin with.
+        task: name, as bars begin with, of a task or of one of `bar_tasks`.
         out: folder below `--out`; plans of one folder share their images, where a name must mean one thing.
         sets: folders in DATA, or `DEGRADED` and a folder of clean images.
         methods: texts by name, with `{BUNDLE}` for a bundle and `{weights}` for WEIGHTS.
@@ -144,10 +145,24 @@ def _controls(bundle: str) -> dict[str, str]:
 
 _SR4 = ("test/Set14", "test/Kodak24", "test/CBSD68", "test/Set5")
 _MADE = f"{DEGRADED}test/Kodak24"
+_PHOTOS = (_MADE, f"{DEGRADED}test/CBSD68")
 _BLUR = (_MADE, "deblur/reds320", "deblur/gopro_frames", "deblur/gopro", "deblur/gopro_patches")
 _LPIPS = ("psnr", "ssim", "lpips", "lpips-half")
 _NATURAL = ("Set14", "Kodak24", "CBSD68")
 _SMALL = ("Set14", "Kodak24")
+
+
+def _jpeg(quality: int, gain: float) -> Plan:
+    """Photos at their own size, as a JPEG file has them."""
+    return Plan(
+        title=f"clean, JPEG of quality {quality}",
+        task=f"jpeg-{quality}",
+        out=f"jpeg-{quality}",
+        sets=(_MADE,),
+        methods={OURS: "{clean}", INPUT: "bicubic:1", ALONE: "restorer:{clean}"},
+        metrics=_LPIPS,
+        rules=(Rule("PSNR", ALONE, ">=", gain, less=INPUT), Rule("LPIPS", OURS, "<=", 1.0, over=INPUT)),
+    )
 
 
 def _swapped(partner: str, file: str, full: float, half: float, stated: str = "") -> Plan:
@@ -216,6 +231,58 @@ SECTIONS: dict[str, tuple[Plan, ...]] = {
             ),
         ),
     ),
+    "photo": (
+        Plan(
+            title="photo",
+            task="photo",
+            out="photo",
+            sets=_PHOTOS,
+            methods={OURS: "{photo}", "sr4": "{sr4}", "bicubic": "bicubic:4", **_controls("photo")},
+            metrics=(*_LPIPS, "bands"),
+            rules=(*_shares(0.75, 0.75), Rule("PSNR", OURS, ">=", -1.0, less=ALONE), *_one_call("Kodak24")),
+        ),
+        Plan(
+            title="photo: soft, noisy and compressed, all of them",
+            task="photo-strong",
+            out="photo-strong",
+            sets=_PHOTOS,
+            methods={OURS: "{photo}", "sr4": "{sr4}", "bicubic": "bicubic:4", ALONE: "restorer:{photo}"},
+            metrics=_LPIPS,
+            rules=(Rule("LPIPS", OURS, "<=", 0.22), Rule("LPIPS 1/2", OURS, "<=", 0.145)),
+        ),
+        Plan(
+            title="photo on clean reductions",
+            task="sr4",
+            out="sr4",
+            sets=("test/Set14", "test/Kodak24"),
+            methods={"photo": "{photo}", OURS: "{sr4}"},
+            metrics=_LPIPS,
+            rules=(Rule("LPIPS", "photo", "<=", 1.10, over=OURS),),
+        ),
+    ),
+    "clean": (
+        Plan(
+            title="clean",
+            task="clean",
+            out="clean",
+            sets=_PHOTOS,
+            methods={OURS: "{clean}", INPUT: "bicubic:1", ALONE: "restorer:{clean}"},
+            metrics=(*_LPIPS, "bands"),
+            rules=tuple(_one_call("Kodak24")),
+        ),
+        _jpeg(30, 1.2),
+        _jpeg(50, 1.0),
+        _jpeg(80, 0.5),
+        Plan(
+            title="clean on photos that need nothing",
+            task="untouched",
+            out="untouched",
+            sets=(_MADE,),
+            methods={OURS: "{clean}", ALONE: "restorer:{clean}"},
+            metrics=_LPIPS,
+            rules=(Rule("PSNR", OURS, ">=", 36.0),),
+        ),
+    ),
     "time": (),  # measured in `bar_measures`
     "deblur": (
         Plan(
@@ -223,7 +290,7 @@ SECTIONS: dict[str, tuple[Plan, ...]] = {
             task="deblur",
             out="deblur",
             sets=_BLUR,
-            methods={OURS: "{deblur}", "input": "bicubic:1", **_controls("deblur")},
+            methods={OURS: "{deblur}", INPUT: "bicubic:1", **_controls("deblur")},
             metrics=(*_LPIPS, "bands"),
             rules=(
                 *_shares(0.80, 0.85, sets=("Kodak24",)),
@@ -270,11 +337,11 @@ SECTIONS: dict[str, tuple[Plan, ...]] = {
             task="deblur",
             out="deblur",
             sets=_BLUR[:4],
-            methods={"input": "bicubic:1", ALONE: "restorer:{deblur}"},
+            methods={INPUT: "bicubic:1", ALONE: "restorer:{deblur}"},
             metrics=("psnr", "ssim"),
             rules=(
-                Rule("PSNR", ALONE, ">=", 2.2, less="input", sets=("Kodak24",)),
-                Rule("PSNR", ALONE, ">=", 1.0, less="input", sets=("reds320", "gopro", "gopro_frames")),
+                Rule("PSNR", ALONE, ">=", 2.2, less=INPUT, sets=("Kodak24",)),
+                Rule("PSNR", ALONE, ">=", 1.0, less=INPUT, sets=("reds320", "gopro", "gopro_frames")),
             ),
         ),
         Plan(

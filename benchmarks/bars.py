@@ -3,7 +3,8 @@
     python benchmarks/bars.py --data DATA --weights WEIGHTS [--only SECTION ...] [--write docs/bars.md]
 
 DATA holds test/ (Set5 and Set14, each HR and LR_x4, CBSD68, Kodak24) and deblur/ (reds320, gopro, gopro_frames,
-gopro_patches). Blurred images and bursts are also made of Kodak24, which nothing was trained on, always the same ones.
+gopro_patches). Blurred images, bursts and photos as people have them are
+also made of Kodak24 and CBSD68, which nothing was trained on, always the same ones.
 WEIGHTS is a folder with the SqueezeNet 1.1 file of LPIPS (left out: torchvision downloads it) and, for the section
 swap, craft_x4.pth and rlfn_x4.pth of those projects. What needs data or weights that are not there is left out, which
 is said. The command can be interrupted; with the same --out it goes on where it was. Everything runs on the CPU.
@@ -22,6 +23,7 @@ from rich.console import Console
 
 from bar_measures import MEASURES, LeftOutError, metrics_of
 from bar_plans import ALONE, CALLS, DEGRADED, NOISE, NOISE_HALF, SECTIONS, Plan
+from bar_tasks import bar_task
 from dp_ir.checkpoints.bundle import shipped_bundles
 from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import Bar, Record, Report, Results, Table, open_dataset
@@ -30,11 +32,11 @@ from dp_ir.evaluation.evaluate import evaluate
 from dp_ir.image import read_image, write_image
 from dp_ir.interfaces.progress import bar_of
 from dp_ir.restoration.allocator import keep_freed_memory
-from dp_ir.tasks import Task, get_task
+from dp_ir.tasks import Task
 from dp_ir.tasks.synthesis import synthesise
 from reporting import command_line, conclude
 
-BUNDLES = ("sr4", "deblur", "burst", "sr4-estimate")
+BUNDLES = ("sr4", "photo", "clean", "deblur", "burst", "sr4-estimate")
 # Columns of ratios: head, metric, and the method that divides.
 RATIOS = (
     ("LPIPS / restorer", "LPIPS", ALONE),
@@ -104,7 +106,7 @@ class Comparison:
         shown = [_shown(value(method, metric.name), metric.digits) for metric in self.results.metrics]
         for metric, other in ratios:
             own, divisor = value(method, metric), value(other, metric)
-            shown.append(_shown(None if own is None or divisor is None else own / divisor, 3))
+            shown.append(_shown(None if own is None or not divisor else own / divisor, 3))
         return [calls or None, *shown]
 
 
@@ -117,7 +119,7 @@ def _shown(value: float | None, digits: int) -> str | None:
 
 def compare(report: Report, options: argparse.Namespace, bundles: Mapping[str, str], *, plan: Plan) -> None:
     """Run the methods of a plan; raises LeftOutError where what it needs is not there."""
-    task = get_task(plan.task)
+    task = bar_task(plan.task)
     if plan.needs and not (options.weights and (options.weights / plan.needs).is_file()):
         raise LeftOutError(f"There is no file '{plan.needs}' in the folder of --weights.")
     metrics, set_metrics = metrics_of(plan.metrics, task, options)
@@ -214,11 +216,12 @@ def measure(options: argparse.Namespace) -> Report:
     if not report.bars:
         raise DataError(f"Nothing could be measured. {' '.join(report.protocols)}")
     report.intro = [
-        "What ships, on images that none of its networks was trained on. Kodak24 of deblur and burst is synthetic: "
-        "`dp-ir degrade TASK` makes it of the photographs; the other sets are real or published. LPIPS is told against "
-        "the restorer and against the restorer plus the white noise that is best for it, at full and at half scale. "
-        "Without another word DP-IR is the bundle as it ships; what is left out for want of data or weights is named "
-        "under Protocols.",
+        "What ships, on images that none of its networks was trained on. Kodak24 of deblur and burst, and all "
+        "sets of photo and clean, are synthetic: `dp-ir degrade TASK` makes them of the photographs, "
+        "`benchmarks/bar_tasks.py` those of one kind of file; the other sets are real or published. LPIPS is told "
+        "against the restorer and against the restorer plus the white noise that is best for it, at full and at half "
+        "scale. Without another word DP-IR is the bundle as it ships; what is left out for want of data or weights is "
+        "named under Protocols.",
         *([f"Only the first {options.limit} images of each set were used."] if options.limit else []),
     ]
     return report

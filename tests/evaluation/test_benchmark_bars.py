@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import json
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ from dp_ir.restoration.pipeline import Restoration
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESTORERS = {
     "sr4": lambda: FastSR(channels=8, blocks=1),
+    "photo": lambda: FastSR(channels=8, blocks=1, context=(8, 8)),
+    "clean": lambda: FastDeblur(channels=(8, 8), blocks=(1, 1)),
     "deblur": lambda: FastDeblur(channels=(8, 8), blocks=(1, 1)),
     "burst": lambda: FastBurst(channels=(8, 8), blocks=(1, 1)),
 }
@@ -76,7 +79,7 @@ def bars(monkeypatch):
     """The command, as a function of its arguments that gives its exit status; what is tested elsewhere is cut short."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     measures = importlib.import_module("bar_measures")
-    monkeypatch.setattr(measures, "TIMES", {32: 60.0})
+    monkeypatch.setattr(measures, "TIMES", (("sr4", 8, 8, 60.0), ("unknown", 8, 8, 60.0)))
     monkeypatch.setattr(measures, "PEER_CALLS", 3)
     monkeypatch.setattr(measures, "THREADS", 1)
     monkeypatch.setattr("dp_ir.evaluation.noise_method.DEFAULT_GRID", (0.0, 0.02, 0.04))
@@ -119,7 +122,10 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
     figures = {(bar["what"], bar["on"]): bar for bar in report["bars"] if "Spread" not in bar["what"]}
     judged = {key: bar["measured"] for key, bar in figures.items()}
     assert None not in judged.values()
-    assert {on.partition(", ")[0] for _, on in judged} == {*RESTORERS, "denoiser"}
+    assert {on.partition(", ")[0] for _, on in judged} == {
+        *RESTORERS,
+        *("photo-strong", "jpeg-30", "jpeg-50", "jpeg-80", "untouched", "denoiser"),
+    }
 
     sr4 = rows(report, "sr4")
     ours, alone, noise = (sr4["Set14", name] for name in ("DP-IR", "restorer", "restorer + noise"))
@@ -167,6 +173,15 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
     )
     psnr = 10 * np.log10(255**2 / np.mean((blurred.astype(float) - sharp) ** 2))
     assert float(deblur["gopro", "input"]["PSNR"]) == pytest.approx(psnr, abs=0.006)
+
+    gain = judged["PSNR, restorer - input", "jpeg-30, Kodak24"]
+    jpeg = rows(report, "clean, JPEG of quality 30")
+    pixels, file = Image.open(place / "data" / "test" / "Kodak24" / "kodim01.png").convert("RGB"), io.BytesIO()
+    pixels.save(file, "JPEG", quality=30)
+    psnr_of_file = 10 * np.log10(255**2 / np.mean((np.asarray(Image.open(file), float) - np.asarray(pixels)) ** 2))
+    assert float(jpeg["Kodak24", "input"]["PSNR"]) == pytest.approx(psnr_of_file, abs=0.006)
+    assert gain == pytest.approx(float(jpeg["Kodak24", "restorer"]["PSNR"]) - psnr_of_file, abs=0.011)
+    assert figures["LPIPS, DP-IR", "photo-strong, CBSD68"]["limit"] == 0.22
 
     observation, target = (load_rgb(place / "data" / "test" / "Set5" / kind / "a.png") for kind in ("LR_x4", "HR"))
     restored = Restoration.from_pretrained(place / "sr4")(observation).restored

@@ -108,11 +108,12 @@ app.command(help=RESTORE_HELP)(restore)
 @app.command()
 def info(
     source: Annotated[
-        str, typer.Argument(metavar="NAME_OR_PATH", help="A shipped bundle, a folder, a hub id or a weight file.")
+        str,
+        typer.Argument(metavar="NAME_OR_PATH", help="A shipped bundle, a folder, a hub id, a weight file or a photo."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a bundle or a weight file is."""
+    """Say what a bundle, a weight file or a photo is."""
     from dp_ir.interfaces.describe import describe, readable
 
     description = describe(source)

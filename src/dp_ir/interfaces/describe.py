@@ -1,4 +1,4 @@
-"""What `dp-ir info` says of a bundle or a weight file."""
+"""What `dp-ir info` says of a bundle, a weight file or a photo."""
 
 from __future__ import annotations
 
@@ -19,21 +19,29 @@ from dp_ir.checkpoints.trained_for import trained_for
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
+from dp_ir.image import read_image
+from dp_ir.image.headers import HEAD_BYTES, identify
+from dp_ir.image.photo_facts import photo_facts
+from dp_ir.restoration.choice import advice, suited_bundle
+from dp_ir.tasks import get_task
 
 _TENSORS_SHOWN = 5
 
 
 def describe(source: str) -> dict[str, Any]:
-    """Describe a bundle (name, folder or hub id) or any weight file, here or on the hub, as plain JSON.
+    """Describe a bundle (name, folder or hub id), any weight file, here or on the hub, or a photo, as plain JSON.
 
     Everything is read and checked, so a description is also the promise that the thing can be used. Of weights that no
     known network fits it says what they are and why none does.
 
     Raises:
         BundleError, CheckpointError, UnsafeCheckpointError, MissingExtraError: as `read_bundle` and `read_network`.
+        ImageReadError: a photo cannot be read.
         ScheduleError: a schedule or chain is none that could be run.
     """
     file = locate_file(source)
+    if file is not None and _is_image(file):
+        return _photo(file)
     return _bundle(locate_bundle(source)) if file is None else _file(file)
 
 
@@ -42,9 +50,36 @@ def readable(description: Mapping[str, Any]) -> str:
     if "networks" in description:
         networks = {kind: _in_words(network) for kind, network in description["networks"].items()}
         description = {**description, "networks": networks}
+    elif description["what"] == "photo":
+        levels = {name: f"{255 * description[name]:.2f} of 255" for name in ("noise", "blockiness")}
+        description = {**description, **levels, "fineness": f"{description['fineness']:.2f}"}
     elif "kind" in description:
         description = _in_words(description)
     return "\n".join(_lines(description, ""))
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return identify(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return False  # what reads weights says why
+
+
+def _photo(path: Path) -> dict[str, Any]:
+    picture = read_image(path)
+    facts = photo_facts(picture)
+    bundle = suited_bundle(facts.width, facts.height)
+    scale = get_task(bundle).scale
+    return {
+        "what": "photo",
+        "path": str(path),
+        "format": picture.format,
+        **asdict(facts),
+        "task": bundle,
+        "result": f"{facts.width * scale}x{facts.height * scale} pixels",
+        "advice": advice(facts),
+    }
 
 
 def _bundle(folder: Path) -> dict[str, Any]:

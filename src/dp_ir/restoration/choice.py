@@ -1,0 +1,33 @@
+"""Which shipped bundle suits a photo of which nothing else is said, and what its state suggests beside that."""
+
+from __future__ import annotations
+
+from dp_ir.image.photo_facts import PhotoFacts
+
+SMALL_PHOTO, LARGE_PHOTO = "photo", "clean"
+"""The bundles that are chosen: four times larger, and at the photo's own size."""
+
+LARGE = 2_000_000
+"""Pixels above which a photo is large."""
+
+# The clearest tenth of sharp photos has less grain than this, and all but the faintest JPEG files more of a step.
+_CLEAN_NOISE, _CLEAN_BLOCKINESS = 1.5 / 255, 0.2 / 255
+_SHARP, _SOFT = 0.4, 0.28
+
+
+def suited_bundle(width: int, height: int) -> str:
+    """The name of the bundle for a photo of so many pixels."""
+    return LARGE_PHOTO if width * height > LARGE else SMALL_PHOTO
+
+
+def advice(facts: PhotoFacts) -> str:
+    """One sentence that names another task where a photo's state speaks for it; empty where it does not."""
+    if facts.fineness and facts.fineness < _SOFT:
+        return (
+            "It is soft, with no detail as fine as its pixels: --task deblur is for photos whose camera or subject "
+            "moved; one that was enlarged before is better reduced first."
+        )
+    clean = facts.noise < _CLEAN_NOISE and facts.blockiness < _CLEAN_BLOCKINESS and facts.fineness > _SHARP
+    if clean and suited_bundle(facts.width, facts.height) == SMALL_PHOTO:
+        return "It is clean and sharp, as after a reduction by a program: --task sr4, which is made for such, is finer."
+    return ""
