@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir.image import from_array, read_image, to_pil, write_image
+from dp_ir.image.reading import image_size
 
 LOSSLESS = [".png", ".tif", ".tiff", ".bmp"]
 
@@ -52,6 +53,18 @@ def test_reads_what_pillow_wrote(tmp_path, suffix, mode):
     assert picture.bit_depth == 8
     assert picture.size == (11, 7)
     assert picture.out_of_gamut is None
+
+
+@pytest.mark.parametrize("suffix", [*LOSSLESS, ".jpg", ".webp"])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(height=st.integers(1, 300), width=st.integers(1, 300))
+def test_the_header_tells_the_size(tmp_path, suffix, height, width):
+    path = tmp_path / f"image{suffix}"
+    Image.new("RGB", (width, height)).save(path)
+    assert image_size(path) == (height, width)
+    if not suffix.startswith(".tif"):  # whose header may lie at its end
+        path.write_bytes(path.read_bytes()[:700])  # no pixel is needed
+        assert image_size(path) == (height, width)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])

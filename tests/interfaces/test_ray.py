@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from functools import partial
-from pathlib import Path
 
 import pytest
 from conftest import listing
@@ -15,6 +14,7 @@ from dp_ir.image import write_image
 from dp_ir.interfaces.distributed import restore_on_ray
 from dp_ir.restoration.batch import Job, Status, carry_out, plan_batch
 from dp_ir.restoration.manifest import Manifest
+from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.sources import restoration_of
 from dp_ir.restoration.worker import Worker
 
@@ -49,10 +49,11 @@ def many(tmp_path, photo_pixels):
     return folder
 
 
-def loader(bundle):
-    return partial(
-        restoration_of, str(bundle), {}, [], device="cpu", precision="float32", settings={"tau": None, "steps": None}
+def worker_of(kind, bundle, **settings):
+    load = partial(
+        restoration_of, sources={}, stated=[], device="cpu", precision="float32", settings={"tau": None, "steps": None}
     )
+    return kind(load, str(bundle), settings)
 
 
 def test_results_on_ray_are_those_of_this_process_bit_for_bit(dp_ir, bundle, many, tmp_path):
@@ -83,7 +84,7 @@ def test_a_process_that_is_killed_costs_its_own_attempt_only(bundle, many, tmp_p
 
     plan = plan_batch([many], tmp_path / "out")
     manifest = Manifest(tmp_path / "out")
-    run = partial(restore_on_ray, worker=Mortal(loader(bundle), {"seed": 3}), workers=2)
+    run = partial(restore_on_ray, worker=worker_of(Mortal, bundle, seed=3), workers=2)
     outcomes = {outcome.source.name: outcome for outcome in carry_out(plan, run, manifest)}
     assert len(outcomes) == 8
     (lost,) = [outcome for outcome in outcomes.values() if outcome.status is Status.FAILED]
@@ -98,13 +99,14 @@ def test_a_process_that_is_killed_costs_its_own_attempt_only(bundle, many, tmp_p
     assert {target for target, record in records.items() if record.status == "restored"} == {
         f"{index}.png" for index in range(8) if index != 6
     }
-    write_image(tmp_path / "expected.png", loader(bundle)()(many / "2.png", seed=3).image)
+    restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
+    write_image(tmp_path / "expected.png", restoration(many / "2.png", seed=3).image)
     assert (tmp_path / "out" / "2.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
 
 
 def test_what_no_job_can_be_done_with_is_said_once(bundle, many, tmp_path):
     plan = plan_batch([many], tmp_path / "out")
-    worker = Worker(loader(Path(tmp_path / "no bundle")), {})
+    worker = worker_of(Worker, tmp_path / "no bundle")
     with pytest.raises(DPIRError, match="no bundle"):
         list(restore_on_ray(plan.jobs, worker=worker, workers=1))
     assert not (tmp_path / "out").exists()
@@ -113,4 +115,4 @@ def test_what_no_job_can_be_done_with_is_said_once(bundle, many, tmp_path):
 def test_more_workers_than_cores_are_refused(bundle, many, tmp_path):
     plan = plan_batch([many], tmp_path / "out")
     with pytest.raises(DPIRError, match="at most 2"):
-        next(restore_on_ray(plan.jobs, worker=Worker(loader(bundle), {}), workers=3))
+        next(restore_on_ray(plan.jobs, worker=worker_of(Worker, bundle), workers=3))

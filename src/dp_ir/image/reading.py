@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +26,7 @@ from dp_ir.image.memory import samples_from_pil
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
 from dp_ir.image.samples import Samples, to_picture
-from dp_ir.image.tiff import decode_tiff
+from dp_ir.image.tiff import decode_tiff, tiff_dimensions
 from dp_ir.image.webp import decode_webp
 
 # Each file is given to the one decoder its signature names, and to its class rather than through Image.open: the
@@ -60,7 +62,25 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Samples:
     """Decode a photograph, but leave it as it is stored; arguments and errors are those of `read_image`."""
-    source = Path(path)
+    with _identified(Path(path)) as (kind, file, name):
+        check_bytes(name, os.fstat(file.fileno()).st_size, max_pixels, "is a file of")
+        return _decode(kind, file, name, max_pixels)
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """The (height, width) that a file announces, before it is turned upright; no pixel is decoded.
+
+    Raises:
+        ImageReadError: as `read_image`, of what the header shows.
+    """
+    with _identified(Path(path)) as (kind, file, name):
+        width, height = tiff_dimensions(file, name) if kind == "TIFF" else dimensions(kind, file)
+    return height, width
+
+
+@contextmanager
+def _identified(source: Path) -> Iterator[tuple[str, BinaryIO, str]]:
+    """A file of one of `FORMATS`: which, opened, and its name; errors of decoders become sentences about it."""
     name = str(source)
     with _opened(source) as file:
         head = file.read(HEAD_BYTES)
@@ -72,9 +92,8 @@ def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
                 f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
                 "convert it first."
             )
-        check_bytes(name, os.fstat(file.fileno()).st_size, max_pixels, "is a file of")
         try:
-            samples = _decode(kind, file, name, max_pixels)
+            yield kind, file, name
         except ImageReadError:
             raise
         except MemoryError as error:
@@ -85,7 +104,6 @@ def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
                 f"'{name}' is a damaged or truncated {kind} file ({reason}), expected a complete one: "
                 "copy or export it again."
             ) from error
-    return samples
 
 
 def _opened(source: Path) -> BinaryIO:

@@ -79,6 +79,18 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
     )
 
 
+def tiff_dimensions(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Read (width, height) of the one full-size image of a TIFF file, whatever the position in `file`.
+
+    Raises:
+        ImageReadError, Exception: as `decode_tiff`.
+    """
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = _only_page(tiff, name)
+        return int(page.imagewidth), int(page.imagelength)
+
+
 def _only_page(tiff: Any, name: str) -> Any:
     full = None
     for number, page in enumerate(tiff.pages):

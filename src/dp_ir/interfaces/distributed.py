@@ -125,7 +125,7 @@ class _Actor:
             reason = f"The process that restored {job.source} ended {_ATTEMPTS} times, perhaps for lack of memory."
             return Outcome(job.source, Status.FAILED, reason=reason)
         try:
-            self._worker.load()
+            self._worker.prepare()
             (outcome,) = run_batch([job], self._worker)
         except DPIRError as error:  # what no job can be done with
             return DPIRError(str(error))

@@ -26,7 +26,7 @@ def restore_with_progress(jobs: Sequence[Job], worker: Worker) -> Iterator[Outco
     Yields:
         What became of each.
     """
-    worker.load()
+    worker.prepare()
     done = 0
     with bar_of("{task.description}", "{task.fields[count]}") as progress:
         task = progress.add_task("", total=len(jobs), count="")

@@ -64,15 +64,16 @@ def restore(
         typer.Option("--output", "-o", metavar="OUT", help="A file for one input, else a folder, which is made."),
     ],
     bundle: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--task",
             "--bundle",
             "-b",
-            help="What restores: a shipped name, which is that of its task (sr4, deblur, burst), a folder, or a hub id "
-            "OWNER/NAME.",
+            help="What restores: a shipped name, which is that of its task (photo, clean, sr4, deblur, burst), a "
+            "folder, or a hub id OWNER/NAME.",
+            show_default="photo, 4x larger, up to 2 megapixels, clean above; sr4 for own networks",
         ),
-    ] = "sr4",
+    ] = None,
     restorer: RestorerOption = None,
     denoiser: DenoiserOption = None,
     fusion: FusionOption = None,
@@ -199,10 +200,11 @@ def restore(
     from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.restoration.batch import carry_out, plan_batch
     from dp_ir.restoration.chain import checked_detail
+    from dp_ir.restoration.choice import LARGE_PHOTO, SMALL_PHOTO
     from dp_ir.restoration.finding import names_file
     from dp_ir.restoration.locations import location_of
     from dp_ir.restoration.manifest import Manifest
-    from dp_ir.restoration.provenance import provenance
+    from dp_ir.restoration.provenance import joint_provenance, provenance
     from dp_ir.restoration.sources import restoration_of
     from dp_ir.restoration.worker import Worker
 
@@ -212,17 +214,24 @@ def restore(
     dial = None if detail is None else checked_detail(detail)
     changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min, "detail": dial}
     settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
-    made_by = provenance(
-        bundle,
-        networks,
-        stated or [],
-        **changes,
-        **settings,
-        samples=samples,
-        crop=crop,
-        linear=linear,
-        precision=precision.value,
-        engine=engine.value,
+    if bundle is None and (stated or any(networks.values())):
+        bundle = "sr4"
+    made_by = joint_provenance(
+        {
+            name: provenance(
+                name,
+                networks,
+                stated or [],
+                **changes,
+                **settings,
+                samples=samples,
+                crop=crop,
+                linear=linear,
+                precision=precision.value,
+                engine=engine.value,
+            )
+            for name in ((SMALL_PHOTO, LARGE_PHOTO) if bundle is None else (bundle,))
+        }
     )
     manifest = None if names_file(place) else Manifest(place)
     plan = plan_batch(
@@ -231,16 +240,15 @@ def restore(
         format=format.value if format else None,
         samples=samples,
         overwrite=overwrite,
-        bursts=restores_bursts(bundle),
+        bursts=bundle is not None and restores_bursts(bundle),
         linear=linear,
         manifest=manifest,
         made_by=made_by,
     )
     load = partial(
         restoration_of,
-        bundle,
-        networks,
-        stated or [],
+        sources=networks,
+        stated=stated or [],
         device=device,
         precision=precision.value,
         engine=engine.value,
@@ -251,7 +259,7 @@ def restore(
         "memory": None if memory is None else round(memory * 1e9),
         "max_pixels": round(max_pixels * 1e6),
     }
-    worker = Worker(load, {**settings, **limits, "crop": box, "linear": linear})
+    worker = Worker(load, bundle, {**settings, **limits, "crop": box, "linear": linear})
     if executor is ExecutorName.RAY:
         from dp_ir.interfaces.distributed import restore_on_ray
 

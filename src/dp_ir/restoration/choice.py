@@ -10,6 +10,19 @@ SMALL_PHOTO, LARGE_PHOTO = "photo", "clean"
 LARGE = 2_000_000
 """Pixels above which a photo is large."""
 
+CHOICES = {
+    SMALL_PHOTO: f"photos of at most {LARGE / 1e6:g} megapixels are made four times larger (--task {SMALL_PHOTO}); "
+    f"--task {LARGE_PHOTO} cleans them at their own size.",
+    LARGE_PHOTO: f"photos of more than {LARGE / 1e6:g} megapixels are cleaned at their own size "
+    f"(--task {LARGE_PHOTO}); --task {SMALL_PHOTO} makes them four times larger.",
+}
+"""What each choice means, and how to ask for the other."""
+
+
+class ChoiceNote(UserWarning):
+    """A bundle was chosen by the size of the photo."""
+
+
 # The clearest tenth of sharp photos has less grain than this, and all but the faintest JPEG files more of a step.
 _CLEAN_NOISE, _CLEAN_BLOCKINESS = 1.5 / 255, 0.2 / 255
 _SHARP, _SOFT = 0.4, 0.28

@@ -20,6 +20,7 @@ from dp_ir.image.parts import PictureParts
 from dp_ir.image.reading import read_samples
 from dp_ir.restoration.batch import LocalJob
 from dp_ir.restoration.budget import budget
+from dp_ir.restoration.duration import LONG, LongJobNote, duration, expected_seconds
 from dp_ir.restoration.inputs import observe_file, read_source
 from dp_ir.restoration.passes import CANVAS_BYTES, Progress
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
@@ -57,6 +58,7 @@ def restore_file(
         DPIRError: whatever `Restoration.__call__` raises.
 
     Warns:
+        LongJobNote: the result is large, and how long it will take.
         TilingNote: the images do not fit into memory.
     """
     scale = restoration.infos["restorer"].scale or 1
@@ -66,6 +68,13 @@ def restore_file(
     else:  # as large as its result
         source = PictureParts(read_samples(job.source, max_pixels=max_pixels))
     pixels = _result_pixels(source, scale)
+    if pixels > LONG and not restoration.takes_bursts:
+        seconds = expected_seconds(restoration, pixels, num_samples=job.samples, memory=memory, **settings)
+        warnings.warn(
+            f"{job.source.name} gives {pixels / 1e6:.0f} megapixels, which will take about {duration(seconds)}.",
+            LongJobNote,
+            stacklevel=2,
+        )
     needed = CANVAS_BYTES * pixels * (1 if job.samples == 1 else 1 + job.samples // 2)
     if needed > budget(torch.device("cpu"), memory) and can_stream(restoration, **_of_chain(settings)):
         warnings.warn(

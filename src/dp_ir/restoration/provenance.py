@@ -50,6 +50,20 @@ def provenance(
     return {**networks, "stated": sorted(stated), **known, **own, **given, "version": version("dp-ir")}
 
 
+def joint_provenance(made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What decides how results look of which each is made by one of several bundles, by the bundles' names.
+
+    What is the same for all stands for itself, anything else is told by bundle.
+    """
+    names = dict.fromkeys(name for own in made_by.values() for name in own)
+    joint: dict[str, Any] = {}
+    for name in names:
+        values = {bundle: own.get(name) for bundle, own in made_by.items()}
+        first = next(iter(values.values()))
+        joint[name] = first if all(value == first for value in values.values()) else values
+    return joint
+
+
 def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     """What of `now` is not as it was `then`, in words; the version of this package is no difference.
 

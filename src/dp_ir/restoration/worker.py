@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dp_ir.errors import DPIRError
+from dp_ir.image.crop import Box
+from dp_ir.image.reading import image_size
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.batch import Job, LocalJob
+from dp_ir.restoration.choice import CHOICES, ChoiceNote, suited_bundle
 from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.locations import Location, Url, download, files_below, upload
 from dp_ir.restoration.passes import Progress
@@ -21,33 +25,50 @@ class Worker:
     """Handles jobs one after the other; it can be sent to other processes, each of which loads its own networks.
 
     Args:
-        load: reads the networks; called once, for the first job.
+        load: reads the networks of a bundle; called once for each that is needed.
+        bundle: what restores; None for the one that suits a photo, see `choice.suited_bundle`.
         settings: keyword arguments of `restore_file`, such as `seed`.
     """
 
-    def __init__(self, load: Callable[[], Restoration], settings: Mapping[str, Any]) -> None:
-        self._load, self._settings = load, dict(settings)
-        self._restoration: Restoration | None = None
+    def __init__(self, load: Callable[[str], Restoration], bundle: str | None, settings: Mapping[str, Any]) -> None:
+        self._load, self._bundle, self._settings = load, bundle, dict(settings)
+        self._loaded: dict[str, Restoration] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_restoration": None}
+        return {**self.__dict__, "_loaded": {}}
 
-    def load(self) -> Restoration:
-        """The networks, loaded; raises DPIRError."""
-        if self._restoration is None:
-            keep_freed_memory()  # the process restores one image after the other
-            self._restoration = self._load()
-        return self._restoration
+    def prepare(self) -> None:
+        """Load what every job needs, so that what no job can be done with is said once; raises DPIRError."""
+        if self._bundle is not None:
+            self._restoration(self._bundle)
 
     def __call__(self, job: Job, progress: Progress | None = None) -> None:
         """Restore one source and write all of its results; `progress` is told how far it is, 0 to 1.
 
         Raises:
             DPIRError: as `restore_file`.
+
+        Warns:
+            ChoiceNote: which bundle was chosen.
         """
-        restoration = self.load()
         with at_hand(job) as local:
-            restore_file(restoration, local, progress=progress, **self._settings)
+            restore_file(self._suited(local.source), local, progress=progress, **self._settings)
+
+    def _suited(self, source: Path) -> Restoration:
+        if self._bundle is not None:
+            return self._restoration(self._bundle)
+        crop: Box | None = self._settings.get("crop")
+        height, width = image_size(source) if crop is None else (crop[3], crop[2])
+        bundle = suited_bundle(width, height)
+        restoration = self._restoration(bundle)  # before the note, which is worth nothing if that fails
+        warnings.warn(CHOICES[bundle], ChoiceNote, stacklevel=3)
+        return restoration
+
+    def _restoration(self, bundle: str) -> Restoration:
+        if bundle not in self._loaded:
+            keep_freed_memory()  # the process restores one image after the other
+            self._loaded[bundle] = self._load(bundle)
+        return self._loaded[bundle]
 
 
 @contextmanager

@@ -1,0 +1,164 @@
+"""Which bundle restores a photo when none is named, what is said of it, and how long it will take."""
+
+import re
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from dp_ir import Restoration
+from dp_ir.errors import ImageReadError
+from dp_ir.image.photo_facts import PhotoFacts
+from dp_ir.restoration import duration as durations
+from dp_ir.restoration import files
+from dp_ir.restoration.choice import CHOICES, ChoiceNote, advice, suited_bundle
+from dp_ir.restoration.duration import LongJobNote, duration, expected_seconds
+from dp_ir.restoration.jobs import Job, LocalJob
+from dp_ir.restoration.provenance import differences, joint_provenance
+from dp_ir.restoration.worker import Worker
+
+
+def enlarging(scale):
+    return Restoration.restorer_only(
+        lambda y: torch.nn.functional.interpolate(y, scale_factor=scale), device="cpu", precision="float32"
+    )
+
+
+class Loads:
+    """Restorations of two scales by the bundles' names; remembers what was asked for."""
+
+    def __init__(self):
+        self.names = []
+
+    def __call__(self, name):
+        self.names.append(name)
+        return enlarging({"photo": 4, "clean": 1}[name])
+
+
+@pytest.fixture
+def photo(tmp_path):
+    def make(name, width, height):
+        path = tmp_path / name
+        Image.new("RGB", (width, height), (90, 120, 30)).save(path)
+        return path
+
+    return make
+
+
+@given(width=st.integers(1, 20_000), height=st.integers(1, 20_000))
+def test_two_megapixels_divide_small_from_large(width, height):
+    assert suited_bundle(width, height) == ("photo" if width * height <= 2e6 else "clean")
+    assert suited_bundle(height, width) == suited_bundle(width, height)
+
+
+def test_a_worker_restores_each_photo_with_what_suits_it_and_loads_it_once(photo, tmp_path):
+    load = Loads()
+    worker = Worker(load, None, {})
+    worker.prepare()
+    assert load.names == []  # nothing is known of the photos yet
+    sizes = {"small.png": (40, 30), "large.png": (1600, 1300), "other.png": (20, 20)}
+    said = {}
+    (tmp_path / "out").mkdir()
+    for name, size in sizes.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            worker(Job(photo(name, *size), tmp_path / "out" / f"{name}.png"))
+        said[name] = [str(note.message) for note in caught if issubclass(note.category, ChoiceNote)]
+    result = {name: Image.open(tmp_path / "out" / f"{name}.png").size for name in sizes}
+    assert result == {"small.png": (160, 120), "large.png": (1600, 1300), "other.png": (80, 80)}
+    assert load.names == ["photo", "clean"]
+    assert said["small.png"] == [CHOICES["photo"]]
+    assert said["large.png"] == [CHOICES["clean"]]
+    assert "--task clean" in CHOICES["photo"]
+    assert "--task photo" in CHOICES["clean"]
+
+
+def test_a_named_bundle_and_the_size_of_a_crop_decide(photo, tmp_path):
+    load = Loads()
+    large = photo("large.png", 2000, 1100)
+    with pytest.warns(ChoiceNote):
+        Worker(load, None, {"crop": (10, 20, 30, 40)})(Job(large, tmp_path / "crop.png"))
+    assert Image.open(tmp_path / "crop.png").size == (120, 160)
+    named = Worker(load, "clean", {})
+    named.prepare()
+    named(Job(photo("small.png", 16, 8), tmp_path / "same.png"))
+    assert Image.open(tmp_path / "same.png").size == (16, 8)
+    assert load.names == ["photo", "clean"]
+
+
+def test_what_is_no_image_is_refused_before_a_network_is_loaded(tmp_path):
+    load = Loads()
+    (tmp_path / "text.png").write_text("text")
+    with pytest.raises(ImageReadError, match=r"text\.png"):
+        Worker(load, None, {})(Job(tmp_path / "text.png", tmp_path / "out.png"))
+    assert load.names == []
+
+
+def test_how_results_of_either_bundle_are_made_is_one_record():
+    photo = {"restorer": "a", "denoiser": "d", "seed": 3, "tau": 500}
+    clean = {"restorer": "b", "denoiser": "d", "seed": 3, "tau": 400}
+    joint = joint_provenance({"photo": photo, "clean": clean})
+    assert joint == {
+        "restorer": {"photo": "a", "clean": "b"},
+        "denoiser": "d",
+        "seed": 3,
+        "tau": {"photo": 500, "clean": 400},
+    }
+    assert joint_provenance({"photo": photo}) == photo
+    assert differences(joint, joint) == []
+    assert differences(joint, photo) == ["another restorer", "another tau"]
+
+
+FACTS = PhotoFacts(width=800, height=600, noise=0.5 / 255, blockiness=0.05 / 255, fineness=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "task"),
+    [
+        ({}, "--task sr4"),
+        ({"fineness": 0.26}, "--task deblur"),
+        ({"noise": 4 / 255}, ""),
+        ({"blockiness": 1 / 255}, ""),
+        ({"width": 4000, "height": 3000}, ""),
+        ({"fineness": 0.0, "noise": 0.0}, ""),  # too small to tell, or without any detail
+    ],
+)
+def test_the_state_of_a_photo_speaks_for_another_task_or_for_none(changes, task):
+    sentence = advice(PhotoFacts(**{**vars(FACTS), **changes}))
+    assert re.findall(r"--task \w+", sentence) == ([task] if task else [])
+
+
+def test_a_long_job_says_its_size_and_time_before_it_begins(photo, tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(files, "LONG", 2_999)
+    monkeypatch.setattr(files, "expected_seconds", lambda *_, **settings: order.append(settings) or 200.0)
+    path = photo("photo.png", 60, 50)
+    with pytest.warns(LongJobNote, match=r"photo\.png gives 0 megapixels, which will take about 3\.3 minutes"):
+        files.restore_file(enlarging(1), LocalJob(path, tmp_path / "out.png", 1), seed=3)
+    assert order == [{"num_samples": 1, "memory": None, "seed": 3}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LongJobNote)
+        files.restore_file(enlarging(1), LocalJob(photo("less.png", 59, 50), tmp_path / "same.png", 1))
+
+
+def test_the_time_is_that_of_a_piece_by_its_share(monkeypatch):
+    ticks = iter([10.0, 13.0])
+    monkeypatch.setattr(durations.time, "perf_counter", lambda: next(ticks))
+    sizes = []
+    restoration = Restoration.restorer_only(
+        lambda y: sizes.append(y.shape[-1]) or torch.nn.functional.interpolate(y, scale_factor=2), device="cpu"
+    )
+    # The piece of 512 pixels becomes 1024, since nothing tells the scale of a function; 3 s for its square.
+    assert expected_seconds(restoration, 4 * 1024 * 1024) == 12.0
+    assert set(sizes) == {512}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 seconds"), (25.4, "25 seconds"), (89, "89 seconds"), (200, "3.3 minutes"), (8000, "2.2 hours")],
+)
+def test_durations_in_words(seconds, words):
+    assert duration(seconds) == words
