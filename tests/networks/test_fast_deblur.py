@@ -10,6 +10,7 @@ from random_networks import randomised
 
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.networks.unet_denoiser import UNetDenoiser
 
 
 def small() -> FastDeblur:
@@ -66,3 +67,17 @@ def test_config_rebuilds_the_network() -> None:
     assert rebuilt.config == network.config
     with pytest.raises(ValueError, match="give both per level"):
         FastDeblur(channels=(16, 16), blocks=(1,))
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.3])
+def test_it_can_begin_as_a_denoiser_for_one_noise_level(sigma: float) -> None:
+    """It gives what the denoiser gives, and that part of the centred image which the denoiser's skip takes away."""
+    denoiser = randomised(UNetDenoiser(channels=(16, 32), blocks=(1, 2), encoding=16, sigma_data=0.2)).double()
+    restorer = FastDeblur.from_denoiser(denoiser, sigma)
+    assert restorer.config == {"channels": [16, 32], "blocks": [1, 2]}
+    noisy = image(2, 20, 28).double()
+    taken = sigma**2 / (sigma**2 + 0.2**2)
+    with torch.no_grad():
+        expected = denoiser(noisy, torch.full((2,), sigma, dtype=torch.float64)) + taken * (noisy - 0.5)
+        torch.testing.assert_close(restorer.double()(noisy), expected, rtol=0, atol=1e-5)  # encodings are float32
+        assert bool((expected - noisy).abs().max() > 1e-3)
