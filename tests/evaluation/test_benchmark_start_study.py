@@ -1,4 +1,4 @@
-"""`benchmarks/start_study.py`: ways to set a knob on curves whose best settings are known, and the whole on small bundles."""
+"""`benchmarks/start_study.py` on curves whose best settings are known, and the whole on small bundles."""
 
 import argparse
 import importlib
