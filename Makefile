@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-DEMO_INPUT  ?= docs/demo/input.png
+DEMO_INPUT  ?= docs/demo/input.jpg
 DEMO_OUTPUT ?= outputs/demo.png
 
 .DEFAULT_GOAL := help
@@ -17,7 +17,7 @@ help: ## Show this list.
 setup: $(VENV)/.dp-ir-core ## Make the virtual environment and install the core of dp-ir into it.
 
 demo: $(VENV)/.dp-ir-core ## Restore the photo that ships with the repository, four times larger.
-	@$(BIN)/dp-ir restore $(DEMO_INPUT) --output $(DEMO_OUTPUT) --bundle sr4 --overwrite
+	@$(BIN)/dp-ir restore $(DEMO_INPUT) --output $(DEMO_OUTPUT) --overwrite
 	@echo 'Input:  $(abspath $(DEMO_INPUT))'
 	@echo 'Result: $(abspath $(DEMO_OUTPUT))'
 

@@ -1,17 +1,20 @@
 """The weights that ship, on the photo that ships: not how good they are, but that they do their work."""
 
+import io
 import warnings
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
 from dp_ir.degradation import imresize
 from dp_ir.degradation.motion_blur import Motion, average
 from dp_ir.degradation.synthetic_burst import synthetic_burst
-from dp_ir.image import read_image, to_tensor
+from dp_ir.evaluation.metrics import PSNR
+from dp_ir.image import from_pil, read_image, to_tensor
 from dp_ir.image.bands import laplacian_bands
 from dp_ir.image.demosaicking import demosaick_bilinear
 from dp_ir.restoration.pipeline import Restoration
@@ -20,12 +23,16 @@ from dp_ir.tasks import get_task
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 
 
-def test_shipped_bundle_restores_the_demonstration_photo() -> None:
-    observation = to_tensor(read_image(DEMO / "input.png"))[..., 16:64, 40:88]
-    original = to_tensor(read_image(DEMO / "original.png"))[..., 64:256, 160:352]
+@pytest.mark.parametrize("task", ["sr4", "photo"])
+def test_shipped_bundles_restore_the_demonstration_photo(task: str) -> None:
+    original = _original()
+    if task == "sr4":
+        observation = imresize(original, 0.25)
+    else:  # a JPEG file
+        observation = to_tensor(read_image(DEMO / "input.jpg"))[..., 16:64, 40:88]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # such as that the fusion does not know its partners
-        restore = Restoration.from_pretrained("sr4", device="cpu")
+        restore = Restoration.from_pretrained(task, device="cpu")
     result = restore(observation, seed=0)
     assert result.nfe == {"restorer": 1, "denoiser": 1, "fusion": 1}
 
@@ -64,6 +71,24 @@ def test_shipped_bundle_removes_a_known_blur() -> None:
     assert errors[2] < 1.1 * errors[0]  # a sample of the posterior pays for its detail
 
 
+@pytest.mark.parametrize("quality", [30, 50, 80])
+def test_shipped_bundle_cleans_a_jpeg(quality: int) -> None:
+    original, file = Image.open(DEMO / "original.png").crop((160, 64, 352, 256)), io.BytesIO()
+    original.save(file, "JPEG", quality=quality)
+    truth, compressed = (to_tensor(from_pil(image)) for image in (original, Image.open(file)))
+    result = _restoration("clean")(compressed, seed=0)
+    assert result.nfe == {"restorer": 1, "denoiser": 1, "fusion": 1}
+    errors = [(image - truth).square().mean().item() for image in (compressed, result.restored)]
+    assert errors[1] < 0.95 * errors[0]
+
+
+def test_shipped_bundle_leaves_alone_what_needs_nothing() -> None:
+    original = _original()
+    result = _restoration("clean")(original, seed=0)
+    assert PSNR()(result.restored, original).item() > 38
+    assert PSNR()(result.image, original).item() > 36
+
+
 @pytest.mark.parametrize("frames", [2, 14, 20])
 def test_shipped_bundle_makes_a_photo_of_a_burst(frames: int) -> None:
     original = _original()
@@ -78,7 +103,7 @@ def test_shipped_bundle_makes_a_photo_of_a_burst(frames: int) -> None:
 
 def test_all_bundles_share_one_denoiser() -> None:
     entries = [read_config(zoo_folder() / name).networks["denoiser"] for name in shipped_bundles()]
-    assert len(entries) >= 4
+    assert len(entries) >= 6
     assert {entry.file for entry in entries} == {"../denoiser/denoiser.safetensors"}
     assert len({entry.sha256 for entry in entries}) == 1
 
@@ -91,7 +116,7 @@ def pieces() -> list[torch.Tensor]:
     return [photo[..., top : top + 128, left : left + 128] for top, left in places]
 
 
-@pytest.mark.parametrize("task", ["sr4", "deblur"])
+@pytest.mark.parametrize("task", ["sr4", "photo", "clean", "deblur"])
 def test_along_the_dial_error_and_fine_detail_rise_on_every_image(task: str, pieces: list[torch.Tensor]) -> None:
     restore = Restoration.from_pretrained(task, device="cpu", precision="float32")
     for number, clean in enumerate(pieces):
@@ -113,7 +138,7 @@ def test_the_mean_of_samples_is_nearer_to_the_truth_than_a_sample(pieces: list[t
 
 
 def test_the_bundle_for_estimates_serves_any_chain() -> None:
-    observation = to_tensor(read_image(DEMO / "input.png"))[..., 16:48, 40:72]
+    observation = imresize(_original(), 0.25)[..., :32, :32]
     restore = Restoration.from_pretrained("sr4-estimate", device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # which a fusion of one chain would give
