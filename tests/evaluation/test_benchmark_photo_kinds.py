@@ -1,0 +1,67 @@
+"""`benchmarks/photo_kinds.py`: the inputs of every kind, and the page, with networks that only enlarge."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dp_ir.checkpoints.contract import NetworkInfo
+from dp_ir.restoration.pipeline import Restoration
+
+
+@pytest.fixture
+def kinds(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    return importlib.import_module("photo_kinds")
+
+
+@pytest.fixture
+def photo():
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).resize((512, 512), Image.BICUBIC)
+
+
+def test_every_kind_is_made_the_same_way_each_time(kinds, photo):
+    for name, (_, make, source) in kinds.KINDS.items():
+        one, other = (np.asarray(make(photo)) for _ in range(2))
+        assert np.array_equal(one, other), name
+        assert one.std() > 5, name
+        assert (max(one.shape) <= 256) == (name != "camera"), name
+        assert kinds.is_held_out(source, kinds.DataRecipe.validation_fraction), name
+    assert np.asarray(kinds.grey(photo)).ndim == 2
+    assert np.asarray(kinds.night(photo)).mean() < 0.4 * np.asarray(photo).mean()
+
+
+def test_the_page_shows_input_restorer_and_result(kinds, photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in {source for _, _, source in kinds.KINDS.values()}:
+        photo.save(tmp_path / "photos" / name)
+    asked = []
+
+    def pretrained(name, **_):
+        asked.append(name)
+        scale = {"photo": 4, "clean": 1}[name]
+        return Restoration.from_parts(
+            restorer=lambda y: torch.nn.functional.interpolate(y, scale_factor=scale),
+            infos={"restorer": NetworkInfo(scale=scale)},
+            tau=0,
+            device="cpu",
+        )
+
+    monkeypatch.setattr(kinds.Restoration, "from_pretrained", staticmethod(pretrained))
+    page = tmp_path / "docs" / "photos.md"
+    arguments = ["--photos", "photos", "--only", "web", "screenshot", "camera", "--write", str(page)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks/photo_kinds.py", *arguments])
+    assert kinds.main() == 0, capsys.readouterr().err
+    assert asked == ["photo", "photo", "clean"]
+    text = page.read_text()
+    for kind, width in (("web", 512), ("screenshot", 512), ("camera", 320)):
+        assert f"(photos/{kind}.webp)" in text
+        picture = Image.open(page.with_suffix("") / f"{kind}.webp")
+        assert picture.width == 3 * width + 2 * 6
+    assert not (page.with_suffix("") / "night.webp").exists()
