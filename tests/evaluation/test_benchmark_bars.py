@@ -17,6 +17,7 @@ from dp_ir.evaluation.metrics import PSNR
 from dp_ir.image.data_layouts import load_rgb
 from dp_ir.networks.fast_burst import FastBurst
 from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.networks.fast_photo import FastPhoto
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.rlfn import RLFN
@@ -26,7 +27,7 @@ from dp_ir.restoration.pipeline import Restoration
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESTORERS = {
     "sr4": lambda: FastSR(channels=8, blocks=1),
-    "photo": lambda: FastSR(channels=8, blocks=1, context=(8, 8)),
+    "photo": lambda: FastPhoto(channels=(8, 8), blocks=(1, 1), enlarging_channels=8, enlarging_blocks=1),
     "clean": lambda: FastDeblur(channels=(8, 8), blocks=(1, 1)),
     "deblur": lambda: FastDeblur(channels=(8, 8), blocks=(1, 1)),
     "burst": lambda: FastBurst(channels=(8, 8), blocks=(1, 1)),

@@ -21,6 +21,7 @@ from dp_ir.errors import CheckpointError, DataError, RecipeError
 from dp_ir.evaluation.judges import judges
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import parse_method
+from dp_ir.networks.fast_deblur import FastDeblur
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress, learning_rate_factor
@@ -304,6 +305,34 @@ def test_start_from_given_weights(settings: list[str], tmp_path: Path) -> None:
     assert (origin["sha256"], origin["training"]["steps"]) == (before.sha256, 3)
     with pytest.raises(RecipeError, match="make the two agree"):
         _run("denoiser", settings, tmp_path / "third", f"network.init={first}", "network.config.channels=[16,32]")
+
+
+def test_parts_start_from_files_and_a_restorer_from_a_denoiser(settings: list[str], tmp_path: Path) -> None:
+    denoiser = _run("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
+    config = load_network(denoiser)[1].config
+    small = {"channels": 8, "blocks": 1, "scale": 4}
+    save_network(tmp_path / "sr.safetensors", build("fast-sr", small), kind="restorer")
+    given = [
+        *settings,
+        *("data.task=photo", "data.patch=32", "optim.steps=1", "optim.batch=1", "optim.learning_rate=1e-12"),
+        *("network.config.enlarging_channels=8", "network.config.enlarging_blocks=1", "network.init_sigma=0.1"),
+        *(f"network.config.{name}={config[name]}" for name in ("channels", "blocks")),
+        f"network.init_parts.clean={denoiser}",
+        f"network.init_parts.enlarge={tmp_path / 'sr.safetensors'}",
+    ]
+    network, record = load_network(train("restorer", "restorer-photo", given, tmp_path / "run"))
+    cleaning = FastDeblur.from_denoiser(load_network(denoiser)[0], 0.1)
+    observation = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(network.clean(observation), cleaning(observation))
+    origin = record.card["training"]["clean_started_from"]
+    assert (origin["sha256"], origin["training"]["steps"]) == (load_network(denoiser)[1].sha256, 2)
+    assert "enlarge_started_from" in record.card["training"]
+    with pytest.raises(RecipeError, match="has not: its parts are clean, enlarge"):
+        train("restorer", "restorer-photo", [*given, f"network.init_parts.head={denoiser}"], tmp_path / "other")
+    wrong = [*given, "network.config.enlarging_blocks=2"]
+    with pytest.raises(RecipeError, match="asks for a part enlarge with"):
+        train("restorer", "restorer-photo", wrong, tmp_path / "another")
 
 
 @pytest.mark.parametrize("recipe", ["denoiser", "fusion-sr4"])

@@ -16,6 +16,7 @@ from dp_ir.networks.bsrt import BSRT
 from dp_ir.networks.drunet import DRUNet
 from dp_ir.networks.fast_burst import FastBurst
 from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.networks.fast_photo import FastPhoto
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fftformer import FFTformer
@@ -34,6 +35,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "unet-denoiser": UNetDenoiser,
     "fast-sr": FastSR,
     "fast-deblur": FastDeblur,
+    "fast-photo": FastPhoto,
     "fast-burst": FastBurst,
     "fast-fusion": FastFusion,
     "fusion-3ca": Fusion3CA,

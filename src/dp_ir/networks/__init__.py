@@ -5,6 +5,7 @@ from dp_ir.networks.drunet import DRUNet
 from dp_ir.networks.epsilon_denoiser import EpsilonDenoiser, cosine_alphas_cumprod, linear_alphas_cumprod
 from dp_ir.networks.fast_burst import FastBurst
 from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.networks.fast_photo import FastPhoto
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.ffdnet import FFDNet
 from dp_ir.networks.fftformer import FFTformer
@@ -29,6 +30,7 @@ __all__ = [
     "FastBurst",
     "FastDeblur",
     "FastFusion",
+    "FastPhoto",
     "FastSR",
     "Fusion3CA",
     "GuidedDiffusionDenoiser",

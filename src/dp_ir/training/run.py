@@ -115,6 +115,7 @@ def _trained_for(settings: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
         **{f"{section}.{k}": v for section in sections for k, v in asdict(getattr(settings, section)).items()},
         "data.task": settings.data.task,
         "network.init": settings.network.init,
+        "network.init_parts": settings.network.init_parts,
         "network.init_sigma": settings.network.init_sigma,
         "seed": settings.seed,
         **partners,
@@ -130,29 +131,44 @@ def _network(settings: Recipe) -> nn.Module:
         raise RecipeError(
             f"The recipe trains a bridge with the architecture {settings.network.architecture}: expected unet-bridge."
         )
-    if settings.network.init is not None:
-        start, record = load_network(settings.network.init)
-        if isinstance(network, FastDeblur) and isinstance(start, UNetDenoiser):
-            start = FastDeblur.from_denoiser(start, settings.network.init_sigma)
-        own: dict[str, Any] = dict(cast(Any, network.config))
-        # What a network with a dial or a context has beyond one without begins without effect.
-        began = {**cast(Any, start.config), **{name: own[name] for name in ("detail", "context") if name in own}}
-        if began != own:
-            raise RecipeError(
-                f"{settings.network.init} holds a {record.architecture} with {start.config}, the recipe asks for "
-                f"{settings.network.architecture} with {network.config}: make the two agree."
-            )
-        network.load_state_dict({**network.state_dict(), **start.state_dict()})
+    starts = {"": settings.network.init} if settings.network.init is not None else {}
+    for name, file in {**starts, **settings.network.init_parts}.items():
+        _start(network, name, file, settings)
     return network
+
+
+def _start(network: nn.Module, name: str, file: str, settings: Recipe) -> None:
+    """Give a network, or one of its parts by name, the weights of a file; raises RecipeError where they do not fit."""
+    try:
+        part = network.get_submodule(name)
+    except AttributeError:
+        known = ", ".join(child for child, _ in network.named_children())
+        raise RecipeError(
+            f"network.init_parts names '{name}', which {settings.network.architecture} has not: its parts are {known}."
+        ) from None
+    start, record = load_network(file)
+    if isinstance(part, FastDeblur) and isinstance(start, UNetDenoiser):
+        start = FastDeblur.from_denoiser(start, settings.network.init_sigma)
+    own: dict[str, Any] = dict(cast(Any, getattr(part, "config", {})))
+    dial = {"detail": own["detail"]} if "detail" in own else {}
+    if {**cast(Any, start.config), **dial} != own:
+        raise RecipeError(
+            f"{file} holds a {record.architecture} with {start.config}, the recipe asks for "
+            f"{f'a part {name}' if name else settings.network.architecture} with {own}: make the two agree."
+        )
+    # What a network that sees the dial has beyond one that does not begins without effect.
+    part.load_state_dict({**part.state_dict(), **start.state_dict()})
 
 
 def _export(
     settings: Recipe, path: Path, card: Mapping[str, Any], network: nn.Module, record: Mapping[str, Any]
 ) -> None:
     training = {**record, "patch": settings.data.patch, "learning_rate": settings.optim.learning_rate}
-    if settings.network.init is not None:
-        start = load_network(settings.network.init)[1]
-        training["started_from"] = {"sha256": start.sha256, "training": start.card.get("training", {})}
+    for name, file in {"": settings.network.init, **settings.network.init_parts}.items():
+        if file is not None:
+            start = load_network(file)[1]
+            key = f"{name}_started_from" if name else "started_from"
+            training[key] = {"sha256": start.sha256, "training": start.card.get("training", {})}
     kind = cast(Any, settings.kind)
     if settings.objective == "energy-score":
         training |= {"objective": settings.objective, "score": asdict(settings.score)}
