@@ -314,7 +314,7 @@ def test_parts_start_from_files_and_a_restorer_from_a_denoiser(settings: list[st
     save_network(tmp_path / "sr.safetensors", build("fast-sr", small), kind="restorer")
     given = [
         *settings,
-        *("data.task=photo", "data.patch=32", "optim.steps=1", "optim.batch=1", "optim.learning_rate=1e-12"),
+        *("data.task=sr4", "data.patch=16", "optim.steps=1", "optim.batch=1", "optim.learning_rate=1e-12"),
         *("network.config.enlarging_channels=8", "network.config.enlarging_blocks=1", "network.init_sigma=0.1"),
         *(f"network.config.{name}={config[name]}" for name in ("channels", "blocks")),
         f"network.init_parts.clean={denoiser}",
