@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from dataclasses import replace
@@ -28,7 +29,7 @@ from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
 from dp_ir.image.resolution import Resolution
 from dp_ir.image.samples import Samples, to_picture
-from dp_ir.image.segments import jpeg_metadata
+from dp_ir.image.segments import jpeg_metadata, without_metadata
 from dp_ir.image.tiff import decode_tiff
 from dp_ir.image.webp import decode_webp
 
@@ -120,6 +121,7 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
         data = file.read()
         check_jpeg(data)
         metadata, turn = jpeg_metadata(data, name)
+        file = io.BytesIO(without_metadata(data))
     else:
         metadata, turn = gathered(name, resolution=_bmp_resolution(file))
     file.seek(0)

@@ -18,6 +18,7 @@ _APP0, _APP1, _APP2, _APP11, _APP13, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEB, 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 # What says how the file is stored: thumbnails beside JFIF, profiles, pointers to pictures behind, marks of programs.
 _STORAGE = ((_APP0, b""), (_APP2, b"ICC_PROFILE\0"), (_APP2, b"MPF\0"), (0xEC, b"Ducky"), (0xEE, b"Adobe"))
+_FOR_DECODER = ((_APP2, b"ICC_PROFILE\0"), (0xEE, b"Adobe"))
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 _GAIN_MAPS = (b"hdr-gain-map", b"HDRGainMap", _ISO_GAIN_MAP)
 _VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
@@ -29,7 +30,7 @@ def jpeg_metadata(data: bytes, name: str) -> tuple[Metadata, int]:
     """The metadata of a JPEG file, and the orientation that is to be undone."""
     exif = xmp = resolution = None
     resources, comments, lost = b"", list[bytes](), list[str]()
-    for marker, body in _segments(data):
+    for marker, body, _ in _segments(data):
         if marker == _APP1 and body.startswith(PREFIX[:5]):
             more = body[len(PREFIX) :]
             if exif is None:
@@ -68,6 +69,18 @@ def jpeg_metadata(data: bytes, name: str) -> tuple[Metadata, int]:
     )
 
 
+def without_metadata(data: bytes) -> bytes:
+    """A JPEG file with what its decoder needs alone, so that nothing damaged beside the pixels keeps it from them."""
+    pieces, end = list[bytes](), 0
+    for marker, body, start in _segments(data):
+        pieces.append(data[end:start])
+        end = start + 4 + len(body)
+        jfif = marker == _APP0 and body.startswith(_JFIF) and len(body) >= 14
+        if jfif or any(marker == number and body.startswith(mark) for number, mark in _FOR_DECODER):
+            pieces.append(data[start:end])
+    return b"".join([*pieces, data[end:]])
+
+
 def with_segments(data: bytes, metadata: Metadata) -> bytes:
     """A JPEG file, from its encoder with a JFIF segment, with metadata."""
     end = 4 + int.from_bytes(data[4:6], "big")
@@ -85,8 +98,8 @@ def with_segments(data: bytes, metadata: Metadata) -> bytes:
     return b"".join([bytes(jfif), *written, data[end:]])
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Application segments and comments before the pixels."""
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Application segments and comments before the pixels: marker, content and first byte."""
     position = 2
     while found := _MARKER.search(data, position):
         marker, position = found[1][0], found.end()
@@ -94,7 +107,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             return
         length = int.from_bytes(data[position : position + 2], "big")
         if _APP0 <= marker <= _APP15 or marker == _COMMENT:
-            yield marker, data[position + 2 : position + length]
+            yield marker, data[position + 2 : position + length], found.start()
         position += length
 
 
@@ -113,7 +126,7 @@ def _behind(data: bytes, xmp: bytes) -> list[str]:
         if found[1][0] == _END_OF_IMAGE:
             break
         position += int.from_bytes(data[position : position + 2], "big")
-    rest = data[position:].strip(b"\0") if found else b""
+    rest = data[position:].rstrip(b"\0") if found else b""
     words = []
     if b"\xff\xd8\xff" in rest:
         is_gain_map = any(mark in part for mark in _GAIN_MAPS for part in (rest, xmp))
