@@ -16,6 +16,7 @@ BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 # Bytes of a value of each type; 13 is a pointer to a directory, 16 to 18 are BigTIFF's, 129 is the UTF-8 of EXIF 3.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, 129: 1}
 _NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_UNITS = {5: 4, 10: 4}  # bytes that turn round together where that is not the whole value
 _MAGIC = {42: False, 43: True, 0x55: False, 0x4F52: False, 0x5352: False}  # TIFF, BigTIFF, and RAW files built likewise
 _ORDERS: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
 _LARGEST = 1 << 26  # bytes of a value; what is larger is no description of a photograph
@@ -191,6 +192,18 @@ def as_block(directory: Directory, *, big: bool = False) -> bytes:
     mark = b"II" if order == "<" else b"MM"
     head = mark + (struct.pack(f"{order}HHHQ", 43, 8, 0, 16) if big else struct.pack(f"{order}HI", 42, 8))
     return head + _serialised(directory, len(head), big=big)
+
+
+def little_endian(directory: Directory) -> Directory:
+    """The same in the order of bytes that every program reads, also of a BigTIFF; bytes of unknown meaning stay."""
+    if directory.order == "<":
+        return directory
+    entries = []
+    for entry in directory.entries:
+        unit = _UNITS.get(entry.kind, _SIZES[entry.kind])
+        value = b"".join(entry.value[at : at + unit][::-1] for at in range(0, len(entry.value), unit))
+        entries.append(Entry(entry.tag, entry.kind, entry.number, value))
+    return Directory("<", entries=entries, below={tag: little_endian(part) for tag, part in directory.below.items()})
 
 
 def in_place(block: bytes, directory: Directory, gone: list[tuple[int, int]]) -> bytes:

@@ -49,10 +49,11 @@ SEPARATE = frozenset({700, 33723, 34377, 34675})
 _BOUND = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 37724, 52545})
 """What holds for the pixels of the source only: places on a map, layers, signatures of the content."""
 
-# Of a RAW file: title, camera, software, date, author, resolution, rating; the rest describes the sensor.
+# Of a RAW file: title, camera, software, date, author, resolution, rating, exposure, lens; the rest is of the sensor.
 _OF_RAW = (
     *(0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x011A, 0x011B, 0x0128, 0x4746, 0x4749),
-    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),
+    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F, 0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, *range(0x9201, 0x920B)),
+    *(0xA405, *range(0xA430, 0xA436)),
 )
 
 Carried = tuple[bytes | None, list[str]]

@@ -131,7 +131,7 @@ def _frame(raw: Any, source: Path, max_pixels: int) -> Frame:
     whites = 1 / gains[[0, 1, 1, 2], None, None]
     matrix, matrix_note = _matrix(raw)
     turns, mirrored = _UPRIGHT.get(raw.sizes.flip, (0, False))
-    metadata = _metadata(source, turned=turns % 2 == 1)
+    metadata = metadata_of_raw(source, turned=turns % 2 == 1)
     return Frame(
         planes.clamp_min(0).minimum(whites),
         Camera(gains, matrix),
@@ -188,7 +188,7 @@ def _matrix(raw: Any) -> tuple[Tensor, str]:
     return torch.from_numpy((matrix / rows).astype(np.float32)), ""
 
 
-def _metadata(source: Path, *, turned: bool) -> Metadata:
+def metadata_of_raw(source: Path, *, turned: bool) -> Metadata:
     """EXIF of a file that is built like a TIFF, as most RAW files are, or that has it in a JPEG (RAF)."""
     with source.open("rb") as file:
         head = file.read(92)

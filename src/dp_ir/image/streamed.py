@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp_ir.errors import ImageWriteError
-from dp_ir.image.directories import LONG, LONG8, as_block
+from dp_ir.image.directories import LONG, LONG8, as_block, little_endian
 from dp_ir.image.encoding import Encoded, encode
 from dp_ir.image.metadata import Metadata, fitted, tell
 from dp_ir.image.picture import Picture
@@ -137,6 +137,8 @@ class _TiffTiles:
     def _directory(self) -> bytes:
         """Header and directory; as long as this whatever the tiles are."""
         directory = tiff_directory(self._like, self._size, self._metadata)
+        if self._big:
+            directory = little_endian(directory)
         directory.put(322, LONG, _TILE)
         directory.put(323, LONG, _TILE)
         for tag, numbers in ((_TILE_OFFSETS, self._places), (_TILE_SIZES, self._sizes)):
