@@ -1,5 +1,6 @@
 """Folders of frames become bursts; what does not belong together, or cannot be read, is said in one sentence."""
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dng_files import PHASES, mosaic_of, write_dng
+from metadata_files import ROOT, tags_of
 from PIL import Image
 
 from dp_ir.errors import ImageReadError
@@ -14,6 +16,7 @@ from dp_ir.image.burst import MAX_FRAMES
 from dp_ir.image.burst_files import frame_files, read_burst
 from dp_ir.image.camera import Camera
 from dp_ir.image.picture import to_tensor
+from dp_ir.image.raw import metadata_of_raw
 from dp_ir.image.reading import read_image
 
 RNG = np.random.default_rng(0)
@@ -65,6 +68,36 @@ def test_a_folder_of_raw_frames_becomes_a_burst_with_the_first_ones_camera(tmp_p
     np.testing.assert_allclose(burst.frames[1, 1], np.minimum(second[::2, 1::2] / 16383, 1), atol=1e-6)
     np.testing.assert_allclose(burst.camera.gains, [2, 1, 1.25], rtol=1e-4)
     assert (burst.turns, burst.mirrored) == (3, False)
+
+
+def test_a_burst_has_the_exif_of_its_first_frame(tmp_path):
+    raw_burst(tmp_path / "raw", 2, orientation=6, seconds=0.02)
+    tags = tags_of(read_burst(tmp_path / "raw").metadata.exif.removeprefix(b"Exif\0\0"))
+    assert tags[ROOT, 0x010F][2] == b"Acme\0"
+    assert tags[ROOT, 0x829A] == (5, 1, struct.pack("<II", 2000, 100_000))
+    assert all(tag < 0xC612 for _, tag in tags)  # nothing that describes the sensor
+    for index, path in enumerate(picture_burst(tmp_path / "pictures", 3)):
+        exif = Image.Exif()
+        exif[0x010F] = f"Maker {index}"
+        Image.open(path).save(path, exif=exif)
+    tags = tags_of(read_burst(tmp_path / "pictures").metadata.exif.removeprefix(b"Exif\0\0"))
+    assert tags[ROOT, 0x010F][2] == b"Maker 0\0"
+
+
+def test_a_raw_file_with_its_exif_in_a_jpeg(tmp_path):
+    """As Fujifilm's: its place and its bytes at 84, in big-endian order."""
+    exif = Image.Exif()
+    exif[0x010F] = "Fuji"
+    Image.new("RGB", (8, 8)).save(tmp_path / "preview.jpg", exif=exif)
+    preview = (tmp_path / "preview.jpg").read_bytes()
+    head = b"FUJIFILMCCD-RAW ".ljust(84, b"0") + struct.pack(">II", 100, len(preview))
+    (tmp_path / "a.raf").write_bytes(head.ljust(100, b"0") + preview + bytes(50))
+    metadata = metadata_of_raw(tmp_path / "a.raf", turned=False)
+    assert tags_of(metadata.exif.removeprefix(b"Exif\0\0"))[ROOT, 0x010F][2] == b"Fuji\0"
+    (tmp_path / "a.cr3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(100))
+    metadata = metadata_of_raw(tmp_path / "a.cr3", turned=False)
+    assert metadata.exif is None
+    assert metadata.lost[0].startswith("EXIF, which cannot be found in this kind of RAW file")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from dp_ir.image import from_pil, read_image, to_pil, write_image
-from dp_ir.image.exif import carried_exif, orientation, parse_exif
+from dp_ir.image.exif import carried_exif, exif_for_size, orientation
+from dp_ir.image.metadata import MetadataNote
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 
@@ -38,7 +39,7 @@ def test_all_orientations(tmp_path, suffix, turn):
         np.testing.assert_array_equal(from_pil(image).pixels, picture.pixels)
     values = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
     np.testing.assert_array_equal(np.rint(values * 255), expected)
-    assert orientation(parse_exif(picture.exif)) == 1
+    assert orientation(picture.metadata.exif) == 1
     again = from_pil(to_pil(picture))
     np.testing.assert_array_equal(again.pixels, picture.pixels)
 
@@ -63,10 +64,14 @@ def test_exif_is_carried(tmp_path, source_suffix, suffix):
 
 
 def test_what_describes_the_old_file_is_left_behind():
-    tags = parse_exif(block(t256=4000, t257=3000, t273=8, t513=100, t514=2000))
-    kept = parse_exif(carried_exif(tags))
-    assert not kept.keys() & {256, 257, 273, 513, 514}
+    data, lost = carried_exif(block(t256=4000, t257=3000, t273=8, t513=100, t514=2000))
+    kept = Image.Exif()
+    kept.load(data)
+    assert not kept.keys() & {273, 513, 514}
     assert kept[0x010F] == "Maker"
+    assert len(lost) == 3
+    kept.load(exif_for_size(data, 9, 6))
+    assert (kept[256], kept[257]) == (9, 6)
 
 
 @pytest.mark.parametrize("turn", [0, 9, 70])
@@ -89,11 +94,11 @@ def test_damaged_exif_does_not_stop_the_photo(tmp_path, damage, suffix):
 
 def test_exif_too_large_for_jpeg_is_left_out(tmp_path):
     exif = Image.Exif()
-    exif[0x010E] = "x" * 70000
+    exif[0x010E], exif[0x0110] = "x" * 70000, "Model"
     Image.new("RGB", (4, 4)).save(tmp_path / "image.png", exif=exif.tobytes())
     picture = read_image(tmp_path / "image.png")
-    with pytest.warns(UserWarning, match="EXIF block"):
+    with pytest.warns(MetadataNote, match=r"ImageDescription \(0x010E\), whose 70001 bytes are too many"):
         write_image(tmp_path / "out.jpg", picture)
-    assert read_image(tmp_path / "out.jpg").exif is None
+    assert Image.open(tmp_path / "out.jpg").getexif()[0x0110] == "Model"
     write_image(tmp_path / "out.tif", picture)
     assert Image.open(tmp_path / "out.tif").getexif()[0x010E] == "x" * 70000

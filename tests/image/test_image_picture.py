@@ -11,6 +11,7 @@ from PIL import Image
 
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import Picture, from_array, from_pil, resize_alpha, to_pil, to_tensor, with_pixels
+from dp_ir.image.metadata import Metadata
 
 
 def noise(*shape, dtype=np.uint8, seed=0):
@@ -133,11 +134,12 @@ def test_to_tensor():
 
 
 def test_with_pixels_keeps_everything_else():
-    source = replace(from_array(noise(4, 6, 2, dtype=np.uint16)), exif=b"Exif\0\0x", icc_profile=b"p", format="TIFF")
+    plain = from_array(noise(4, 6, 2, dtype=np.uint16))
+    source = replace(plain, metadata=Metadata(xmp=b"x"), icc_profile=b"p", format="TIFF")
     tensor = torch.rand(1, 3, 16, 24) * 1.2 - 0.1
     out = with_pixels(source, tensor)
     np.testing.assert_array_equal(out.pixels, tensor[0].permute(1, 2, 0).clamp(0, 1).numpy())
-    assert (out.grey, out.bit_depth, out.exif, out.icc_profile, out.format) == (True, 16, b"Exif\0\0x", b"p", "TIFF")
+    assert (out.grey, out.bit_depth, out.metadata.xmp, out.icc_profile, out.format) == (True, 16, b"x", b"p", "TIFF")
     np.testing.assert_array_equal(out.alpha, resize_alpha(source.alpha, (16, 24)))
     own = np.zeros((16, 24), np.float32)
     assert with_pixels(source, tensor, own).alpha is own

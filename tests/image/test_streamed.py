@@ -11,6 +11,7 @@ from PIL import Image
 from dp_ir.errors import ImageWriteError
 from dp_ir.image import Picture, from_array, read_image, streamed, write_image
 from dp_ir.image.crop import crop_picture
+from dp_ir.image.metadata import Metadata
 from dp_ir.image.streamed import stream_image
 
 
@@ -21,7 +22,13 @@ def picture_of(height, width, *, channels=3, depth=8, exif=None, profile=None):
     values = smooth.astype(np.float32) if depth == 32 else (smooth * np.iinfo(dtype).max).astype(dtype)
     picture = from_array(values)
     return Picture(
-        picture.pixels, picture.alpha, picture.grey, picture.bit_depth, profile, exif, out_of_gamut=picture.out_of_gamut
+        picture.pixels,
+        picture.alpha,
+        picture.grey,
+        picture.bit_depth,
+        profile,
+        Metadata(exif),
+        out_of_gamut=picture.out_of_gamut,
     )
 
 
@@ -60,10 +67,10 @@ def test_every_kind_of_samples(tmp_path, channels, suffix, depth):
     write_image(tmp_path / f"b{suffix}", picture)
     one, other = read_image(tmp_path / f"a{suffix}"), read_image(tmp_path / f"b{suffix}")
     assert np.array_equal(one.pixels, other.pixels)
-    assert (one.grey, one.bit_depth, one.icc_profile, one.exif) == (
-        other.grey, other.bit_depth, other.icc_profile, other.exif,
+    assert (one.grey, one.bit_depth, one.icc_profile, one.metadata.exif) == (
+        other.grey, other.bit_depth, other.icc_profile, other.metadata.exif,
     )  # fmt: skip
-    assert one.exif is not None
+    assert one.metadata.exif is not None
     assert (one.alpha is None) == (other.alpha is None)
     if one.alpha is not None:
         assert np.array_equal(one.alpha, other.alpha)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import listing
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from dp_ir import load_network, read_image, save_network
 from dp_ir.restoration.manifest import MANIFEST
@@ -236,6 +236,25 @@ def test_programs_get_one_json_object_per_line_and_nothing_else(dp_ir, bundle, p
     assert summary["summary"] == {"restored": 2, "skipped": 0, "failed": 2}
     again = [json.loads(line) for line in dp_ir(*command).stdout.splitlines()]
     assert again[-1]["summary"] == {"restored": 0, "skipped": 2, "failed": 2}
+
+
+def test_metadata_goes_along_and_what_does_not_is_said_to_people_and_programs(dp_ir, bundle, photos, tmp_path):
+    with Image.open(photos / "b.png") as image:
+        info = PngImagePlugin.PngInfo()
+        info.add_text("parameters", "a tree with a bird")
+        info.add(b"tIME", bytes(7))
+        image.save(tmp_path / "c.png", pnginfo=info, dpi=(300, 300))
+    common = ("restore", tmp_path / "c.png", "-b", bundle, "--device", "cpu", "--overwrite")
+    result = dp_ir(*common, "-o", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.text == {"parameters": "a tree with a bird"}
+        assert round(image.info["dpi"][0]) == 300
+    assert "dp-ir: note: c.png: left out of the result: the PNG chunk tIME." in result.stderr
+    result = dp_ir(*common, "-o", tmp_path / "out", "--format", "webp", "--samples", 2, "--json")
+    note = "c.png: left out of the result: the PNG chunk tIME; the text 'parameters'."
+    assert json.loads(result.stdout.splitlines()[0])["notes"] == [note]
+    assert result.stderr.count("left out of the result") == 1
+    assert json.loads((tmp_path / "out" / MANIFEST).read_text().splitlines()[-1])["notes"] == [note]
 
 
 def test_other_settings_and_networks_are_named_and_the_results_kept(dp_ir, bundle, photos, tmp_path, rlfn_file):

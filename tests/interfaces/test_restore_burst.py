@@ -67,6 +67,30 @@ def restore(dp_ir, bundle):
     )
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_the_result_has_the_exif_of_the_first_frame(dp_ir, bundle, frames, tmp_path, suffix):
+    for index, path in enumerate(sorted(frames.iterdir())):
+        with Image.open(path) as frame:
+            exif = Image.Exif()
+            exif[0x010F], exif[0x8769] = f"Maker {index}", {0xA002: 10, 0xA003: 8}
+            frame.save(path, exif=exif)
+    result = dp_ir("restore", frames, "-o", tmp_path / f"out.{suffix}", "-b", bundle, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    with Image.open(tmp_path / f"out.{suffix}") as image:
+        exif = image.getexif()
+        assert exif[0x010F] == "Maker 0"
+        assert (exif.get_ifd(0x8769)[0xA002], exif.get_ifd(0x8769)[0xA003]) == image.size != (10, 8)
+
+
+def test_so_has_the_result_of_raw_frames(dp_ir, bundle, raw_frames, tmp_path):
+    result = dp_ir("restore", raw_frames, "-o", tmp_path / "raw.png", "-b", bundle, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    with Image.open(tmp_path / "raw.png") as image:
+        assert image.getexif()[0x010F] == "Acme"
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.height > image.width
+
+
 def test_a_folder_of_raw_frames_becomes_an_upright_16_bit_photo(restore, bundle, raw_frames, tmp_path):
     result = restore(raw_frames, "-o", tmp_path / "out.png", "--seed", 3)
     assert result.exit_code == 0, result.stderr

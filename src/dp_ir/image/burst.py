@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dp_ir.errors import ImageReadError
 from dp_ir.image.camera import Camera
+from dp_ir.image.metadata import Metadata
 
 MAX_FRAMES = 20
 """Frames of a burst that are used; more add time, but hardly any detail."""
@@ -24,6 +25,7 @@ class Burst:
         camera: how linear sensor RGB is shown.
         turns: quarter turns, counter-clockwise, that make the result upright, after it has been mirrored.
         mirrored: whether the result is mirrored left to right first.
+        metadata: of the first frame, for the result.
 
     Raises:
         ImageReadError: the frames have another shape or type, or are not finite.
@@ -33,6 +35,7 @@ class Burst:
     camera: Camera = field(default_factory=Camera.neutral)
     turns: int = 0
     mirrored: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         shape = tuple(self.frames.shape)

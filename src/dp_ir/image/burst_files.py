@@ -83,7 +83,7 @@ def read_burst(source: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     for note in first.notes:
         warnings.warn(f"'{path}' states {note}.", stacklevel=2)
     planes = torch.stack([frame.planes for frame in frames.values()])
-    return Burst(planes, first.camera, first.turns, first.mirrored)
+    return Burst(planes, first.camera, first.turns, first.mirrored, first.metadata)
 
 
 def _order(path: Path) -> list[tuple[bool, int, str]]:
@@ -116,12 +116,13 @@ def _read_frame(path: Path, max_pixels: int) -> Frame:
     if path.suffix.lower() in RAW_SUFFIXES:
         return read_raw(path, max_pixels=max_pixels)
     camera = Camera.neutral()
-    sensor = camera.sensor(to_tensor(read_image(path, max_pixels=max_pixels)))[0]
+    picture = read_image(path, max_pixels=max_pixels)
+    sensor = camera.sensor(to_tensor(picture))[0]
     height, width = (side - side % 2 for side in sensor.shape[-2:])
     check_size(str(path), width, height, max_pixels)
     red, green, blue = sensor[:, :height, :width]
     planes = torch.stack((red[::2, ::2], green[::2, 1::2], green[1::2, ::2], blue[1::2, 1::2]))
-    return Frame(planes, camera)
+    return Frame(planes, camera, metadata=picture.metadata)
 
 
 def _check_alike(first: Frame, first_path: Path, frame: Frame, path: Path) -> None:

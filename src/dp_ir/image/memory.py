@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image import exif as exif_block
 from dp_ir.image.encoding import encode
+from dp_ir.image.metadata import Metadata, Room, fitted, gathered
 from dp_ir.image.picture import Picture
+from dp_ir.image.resolution import Resolution
 from dp_ir.image.samples import Samples, check_floats, scaled, split_alpha, to_picture
 
 # Arrays carry no profile that would explain colours outside [0, 1]; a little overshoot of a filter is expected.
@@ -68,7 +70,9 @@ def from_pil(image: Image.Image) -> Picture:
         raise ImageReadError(f"An object of type {type(image).__name__} was given as an image, expected a PIL image.")
     if image.width < 1 or image.height < 1:
         raise ImageReadError(f"The PIL image is {image.width}x{image.height} pixels, expected at least 1x1.")
-    return to_picture(samples_from_pil(image, (image.format or "PIL").replace("WEBP", "WebP")))
+    samples = samples_from_pil(image, (image.format or "PIL").replace("WEBP", "WebP"))
+    metadata, turn = _metadata_of_pil(image)
+    return to_picture(replace(samples, metadata=metadata, orientation=turn))
 
 
 def samples_from_pil(image: Image.Image, format_name: str) -> Samples:
@@ -114,30 +118,47 @@ def samples_from_pil(image: Image.Image, format_name: str) -> Samples:
             )
         array, full_scale = np.asarray(image if mode == target else image.convert(target)), 255.0
     colours, alpha = (array, None) if mode == "CMYK" else split_alpha(array)
-    try:
-        exif = exif_block.tags_of(image.getexif())
-    except Exception:  # a damaged block must not stop the photograph, and parsers raise all sorts
-        exif = {}
     profile = image.info.get("icc_profile")
-    return Samples(colours, alpha, bit_depth, format_name, profile or None, exif, full_scale=full_scale)
+    return Samples(colours, alpha, bit_depth, format_name, profile or None, full_scale=full_scale)
 
 
 def to_pil(picture: Picture) -> Image.Image:
     """Give the picture as an 8-bit PIL image of mode L, LA, RGB or RGBA.
 
-    The samples are in the picture's own profile, which is attached, as is its EXIF (``info["icc_profile"]`` and
-    ``info["exif"]``: Pillow stores the former by itself on saving, the latter where it is passed on).
+    The samples are in the picture's own profile, which is attached, as are its EXIF, XMP and resolution
+    (``info["icc_profile"]``, ``info["exif"]``, ``info["xmp"]``, ``info["dpi"]``: Pillow stores the first by itself on
+    saving, the others where they are passed on).
     """
     encoded = encode(picture, bit_depth=8, with_grey=True, with_alpha=True, with_profile=True)
     image = pil_from_samples(encoded.values)
     if encoded.icc_profile is not None:
         image.info["icc_profile"] = encoded.icc_profile
-    exif = exif_block.exif_for_size(picture.exif, image.width, image.height)
-    if exif is not None:
-        image.info["exif"] = exif
+    metadata = fitted(picture.metadata, Room(resolution=("inch", 1 << 31)), picture.size)
+    for key, value in (("exif", metadata.exif), ("xmp", metadata.xmp)):
+        if value is not None:
+            image.info[key] = value
+    if metadata.resolution is not None and metadata.resolution.unit:
+        image.info["dpi"] = metadata.resolution.per("inch")
     return image
 
 
 def pil_from_samples(values: NDArray[Any]) -> Image.Image:
     """A PIL image of mode L, LA, RGB or RGBA from uint8 samples (H, W, C)."""
     return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+
+
+def _metadata_of_pil(image: Image.Image) -> tuple[Metadata, int]:
+    """What Pillow has of the metadata of an image, which it names by itself, and the orientation to be undone."""
+    info = image.info
+    exif = info.get("exif")
+    try:
+        exif = exif if isinstance(exif, bytes) and exif else image.getexif().tobytes() if image.getexif() else None
+    except Exception:  # values that Pillow took and cannot write, which surface as errors of every type
+        exif = None
+    xmp, dpi = info.get("xmp"), info.get("dpi")
+    return gathered(
+        "",
+        exif=exif,
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp or None,
+        resolution=Resolution(float(dpi[0]), float(dpi[1]), "inch") if dpi and len(dpi) == 2 else None,
+    )

@@ -17,8 +17,10 @@ class PictureParts:
     """
 
     def __init__(self, samples: Samples) -> None:
-        alpha = None if samples.alpha is None else upright(samples.alpha, samples.turn)
-        self._samples = replace(samples, values=upright(samples.values, samples.turn), alpha=alpha, orientation=1)
+        alpha = None if samples.alpha is None else upright(samples.alpha, samples.orientation)
+        self._samples = replace(
+            samples, values=upright(samples.values, samples.orientation), alpha=alpha, orientation=1
+        )
 
     @property
     def size(self) -> tuple[int, int]:

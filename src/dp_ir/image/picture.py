@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dp_ir.errors import ImageReadError, ImageWriteError
+from dp_ir.image.metadata import Metadata
 from dp_ir.image.resize import resize_alpha, resize_plane
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Picture:
     """Bits per sample of the source: 8, 16 or 32 (float)."""
     icc_profile: bytes | None = None
     """The profile an output is converted to and tagged with; None: sRGB values, untagged, as the source was."""
-    exif: bytes | None = None
-    """EXIF to carry into an output (starts with ``Exif\\0\\0``); its orientation is 1."""
+    metadata: Metadata = field(default_factory=Metadata)
+    """What an output carries beside the pixels, as far as its format can hold it."""
     format: str = "PNG"
     """The format of the source: PNG, JPEG, WebP, TIFF, BMP, or the kind of object it was made from."""
     out_of_gamut: FloatArray | None = None

@@ -1,7 +1,7 @@
-"""PNG: pixels through libpng at their full precision, and the chunks that carry profile and EXIF.
+"""PNG: pixels through libpng at their full precision, and the chunks beside them.
 
-Ancillary chunks are kept from the decoder: the two that matter are read here, and libpng writes about the rest to the
-standard error stream.
+Ancillary chunks are kept from the decoder: they are read here, and libpng writes about them to the standard error
+stream.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import imagecodecs
 
 from dp_ir.image.encoding import Encoded
-from dp_ir.image.exif import parse_exif
+from dp_ir.image.metadata import Metadata
+from dp_ir.image.png_chunks import chunks_of_metadata, png_metadata
 from dp_ir.image.samples import Samples, several_frames, split_alpha
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -29,7 +30,7 @@ def decode_png(data: bytes, name: str) -> Samples:
         ImageReadError: it is an animated PNG.
         EOFError, RuntimeError, ValueError: it is damaged.
     """
-    pixels, profile, exif = bytearray(PNG_SIGNATURE), None, None
+    pixels, profile, beside = bytearray(PNG_SIGNATURE), None, list[tuple[bytes, bytes]]()
     for kind, body, chunk in _chunks(data):
         if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
             raise several_frames(name, int.from_bytes(body[:4], "big"))
@@ -37,30 +38,29 @@ def decode_png(data: bytes, name: str) -> Samples:
             pixels += chunk
         elif kind == b"iCCP" and profile is None:  # one is allowed; each could unpack to much
             profile = _profile(bytes(body))
-        elif kind == b"eXIf":
-            exif = bytes(body)
+        else:
+            beside.append((kind, bytes(body)))
     array = imagecodecs.png_decode(bytes(pixels))
     bit_depth = array.dtype.itemsize * 8
     values, alpha = split_alpha(array)
     full_scale = float((1 << bit_depth) - 1)
-    return Samples(values, alpha, bit_depth, "PNG", profile, parse_exif(exif), full_scale=full_scale)
+    metadata, turn = png_metadata(beside, name)
+    return Samples(values, alpha, bit_depth, "PNG", profile, metadata, turn, full_scale)
 
 
-def encode_png(encoded: Encoded, exif: bytes | None) -> bytes:
-    """Encode uint8 or uint16 samples losslessly, with their profile and EXIF."""
+def encode_png(encoded: Encoded, metadata: Metadata) -> bytes:
+    """Encode uint8 or uint16 samples losslessly, with their profile and metadata."""
     values = encoded.values[..., 0] if encoded.values.shape[2] == 1 else encoded.values
     data = bytes(imagecodecs.png_encode(values))
-    return data[:_IHDR_END] + png_companions(encoded.icc_profile, exif) + data[_IHDR_END:]
+    return data[:_IHDR_END] + png_companions(encoded.icc_profile, metadata) + data[_IHDR_END:]
 
 
-def png_companions(icc_profile: bytes | None, exif: bytes | None) -> bytes:
-    """The chunks of profile and EXIF, which lie between header and pixels."""
+def png_companions(icc_profile: bytes | None, metadata: Metadata) -> bytes:
+    """The chunks of profile and metadata, which lie between header and pixels."""
     extra = b""
     if icc_profile is not None:
         extra += png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile, 9))
-    if exif is not None:
-        extra += png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return extra
+    return extra + b"".join(png_chunk(kind, body) for kind, body in chunks_of_metadata(metadata))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:

@@ -7,7 +7,7 @@ one phase (RGGB), which is what every burst is restored from.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from torch import Tensor
 from dp_ir.errors import ImageReadError, MissingExtraError
 from dp_ir.image.burst import pack
 from dp_ir.image.camera import Camera
-from dp_ir.image.exif import parse_tiff_exif
+from dp_ir.image.exif import Carried, directory_of, exif_of_raw
 from dp_ir.image.headers import MAX_PIXELS, check_bytes, check_size
+from dp_ir.image.metadata import Metadata, gathered
+from dp_ir.image.segments import jpeg_metadata
 
 RAW_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
@@ -30,6 +32,7 @@ RAW_SUFFIXES = (
 """Suffixes of the files that are looked for as RAW frames; in lower case, with their dot."""
 
 _MAKE, _MODEL = 271, 272
+_RAF = b"FUJIFILMCCD-RAW"
 _UPRIGHT = {  # LibRaw's flip: 1 mirrors left to right, 2 top to bottom, 4 swaps rows and columns, in this order
     0: (0, False),
     1: (0, True),
@@ -54,6 +57,7 @@ class Frame:
         maker: maker and model of the camera; empty where the file does not tell.
         phase: the colours of the sensor's first four pixels, row by row, such as "GBRG".
         exposure: exposure time times sensitivity, in units that are the same for all frames of a camera; 0: not known.
+        metadata: EXIF that describes the photograph.
         notes: what the file does not say and what was assumed instead, each in half a sentence.
     """
 
@@ -64,6 +68,7 @@ class Frame:
     maker: str = ""
     phase: str = "RGGB"
     exposure: float = 0.0
+    metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
 
 
@@ -126,14 +131,16 @@ def _frame(raw: Any, source: Path, max_pixels: int) -> Frame:
     whites = 1 / gains[[0, 1, 1, 2], None, None]
     matrix, matrix_note = _matrix(raw)
     turns, mirrored = _UPRIGHT.get(raw.sizes.flip, (0, False))
+    metadata = metadata_of_raw(source, turned=turns % 2 == 1)
     return Frame(
         planes.clamp_min(0).minimum(whites),
         Camera(gains, matrix),
         turns,
         mirrored,
-        maker=_maker(source),
+        maker=_maker(metadata.exif),
         phase=phase,
         exposure=raw.other.shutter_speed * (raw.other.iso_speed or 1.0),
+        metadata=metadata,
         notes=tuple(note for note in (balance_note, matrix_note) if note),
     )
 
@@ -181,8 +188,23 @@ def _matrix(raw: Any) -> tuple[Tensor, str]:
     return torch.from_numpy((matrix / rows).astype(np.float32)), ""
 
 
-def _maker(source: Path) -> str:
-    """Maker and model, where the file is built like a TIFF, as most RAW files are."""
+def metadata_of_raw(source: Path, *, turned: bool) -> Metadata:
+    """EXIF of a file that is built like a TIFF, as most RAW files are, or that has it in a JPEG (RAF)."""
     with source.open("rb") as file:
-        tags = parse_tiff_exif(file)
-    return " ".join(str(tags[tag]).strip("\0 ") for tag in (_MAKE, _MODEL) if tag in tags)
+        head = file.read(92)
+        try:
+            carried: Carried = exif_of_raw(file, turned=turned)
+        except ValueError as error:
+            carried = None, [f"EXIF, which cannot be found in this kind of RAW file ({error})"]
+            if head.startswith(_RAF) and len(head) == 92:
+                file.seek(int.from_bytes(head[84:88], "big"))
+                preview, _ = jpeg_metadata(file.read(int.from_bytes(head[88:92], "big")), source.name)
+                carried = preview.exif, []
+    return gathered(source.name, carried=carried, turn=1)[0]
+
+
+def _maker(exif: bytes | None) -> str:
+    """Maker and model, where EXIF states them."""
+    entries = [] if exif is None else directory_of(exif).entries
+    texts = {entry.tag: entry.value.decode("latin-1").strip("\0 ") for entry in entries}
+    return " ".join(texts[tag] for tag in (_MAKE, _MODEL) if tag in texts)

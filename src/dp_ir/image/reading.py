@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,9 +26,12 @@ from dp_ir.image.headers import (
 )
 from dp_ir.image.jpeg import check_jpeg
 from dp_ir.image.memory import samples_from_pil
+from dp_ir.image.metadata import gathered
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
+from dp_ir.image.resolution import Resolution
 from dp_ir.image.samples import Samples, to_picture
+from dp_ir.image.segments import jpeg_metadata, without_metadata
 from dp_ir.image.tiff import decode_tiff, tiff_dimensions
 from dp_ir.image.webp import decode_webp
 
@@ -45,7 +51,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Pixels with a colour profile are converted to sRGB for the networks; colours that sRGB cannot hold are kept in
     `Picture.out_of_gamut`, so that `write_image` returns to the profile of the source without loss. CMYK photos become
     sRGB for good. Files that cameras mark as Adobe RGB without a profile count as Adobe RGB; without any mark, as sRGB.
-    XMP and IPTC blocks are not carried on.
+    EXIF, XMP, IPTC, resolution and text are in `Picture.metadata`, for what is written.
 
     Args:
         path: the file.
@@ -130,9 +136,23 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
     if kind == "WebP":
         return decode_webp(file.read(), name)
     if kind == "JPEG":
-        check_jpeg(file.read())
-        file.seek(0)
+        data = file.read()
+        check_jpeg(data)
+        metadata, turn = jpeg_metadata(data, name)
+        file = io.BytesIO(without_metadata(data))
+    else:
+        metadata, turn = gathered(name, resolution=_bmp_resolution(file))
+    file.seek(0)
     image = _PILLOW[kind](file, name)
     if image.size != (width, height):
         raise ValueError(f"its headers announce {width}x{height} and {image.width}x{image.height} pixels")
-    return samples_from_pil(image, kind)
+    return replace(samples_from_pil(image, kind), metadata=metadata, orientation=turn)
+
+
+def _bmp_resolution(file: BinaryIO) -> Resolution | None:
+    file.seek(14)
+    head = file.read(32)
+    if len(head) < 32 or int.from_bytes(head[:4], "little") < 40:
+        return None
+    across, down = struct.unpack("<ii", head[24:32])
+    return Resolution(across, down, "m")

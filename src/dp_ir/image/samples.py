@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dp_ir.errors import ImageReadError
 from dp_ir.image import colour
 from dp_ir.image import exif as exif_block
+from dp_ir.image.metadata import Metadata
 from dp_ir.image.picture import Picture
 
 FloatArray = NDArray[np.float32]
@@ -33,8 +34,8 @@ class Samples:
         bit_depth: 8, 16 or 32.
         format: name of the source's format.
         icc_profile: the embedded profile, or None.
-        exif: the tags of the EXIF block; empty where there is none.
-        orientation: 1..8; None to take it from `exif`.
+        metadata: what belongs to the upright picture beside its pixels.
+        orientation: 1..8, that is to be undone.
         full_scale: the number that stands for 1, where the samples are integers.
     """
 
@@ -43,14 +44,9 @@ class Samples:
     bit_depth: int
     format: str
     icc_profile: bytes | None = None
-    exif: exif_block.Tags = field(default_factory=dict)
-    orientation: int | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    orientation: int = 1
     full_scale: float | None = None
-
-    @property
-    def turn(self) -> int:
-        """The orientation 1..8 that is to be undone."""
-        return exif_block.orientation(self.exif) if self.orientation is None else self.orientation
 
 
 def scaled(array: NDArray[np.generic], full_scale: float) -> FloatArray:
@@ -102,9 +98,9 @@ def to_picture(samples: Samples) -> Picture:
     if samples.full_scale is not None:
         values = scaled(values, samples.full_scale)
         alpha = None if alpha is None else scaled(alpha, samples.full_scale)
-    if profile is None and values.shape[-1] == 3 and exif_block.says_adobe_rgb(samples.exif):
+    if profile is None and values.shape[-1] == 3 and exif_block.says_adobe_rgb(samples.metadata.exif):
         profile = colour.adobe_rgb_profile()
-    turn = samples.turn
+    turn = samples.orientation
     converted, profile = colour.to_srgb(values, profile)
     grey = converted.shape[-1] == 1
     wide = exif_block.upright(np.repeat(converted, 3, axis=-1) if grey else converted, turn)
@@ -118,7 +114,7 @@ def to_picture(samples: Samples) -> Picture:
         grey=grey,
         bit_depth=samples.bit_depth,
         icc_profile=profile,
-        exif=exif_block.carried_exif(samples.exif),
+        metadata=samples.metadata,
         format=samples.format,
         out_of_gamut=remainder,
     )

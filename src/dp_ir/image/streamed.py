@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from dp_ir.errors import ImageWriteError
+from dp_ir.image.directories import LONG, LONG8, as_block, little_endian
 from dp_ir.image.encoding import Encoded, encode
-from dp_ir.image.exif import exif_for_size
+from dp_ir.image.metadata import Metadata, fitted, tell
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import PNG_SIGNATURE, png_chunk, png_companions
 from dp_ir.image.tiff import predicted, tiff_directory
@@ -27,7 +27,6 @@ from dp_ir.image.writing import Format, encoded_file, format_for, whole_file
 
 _TILE = 256  # pixels
 _TIFF_LIMIT = (1 << 32) - (1 << 26)  # bytes of samples, with room left for what compression may add
-_LONG, _LONG8 = 4, 16  # TIFF's names of 32 and 64-bit numbers
 _TILE_OFFSETS, _TILE_SIZES = 324, 325
 
 
@@ -96,7 +95,9 @@ class _Stream:
         if self._rows > self._size[0]:
             raise self._miscounted()
         if self._encoder is None:
-            self._encoder = self._begin(encoded, exif_for_size(band.exif, self._size[1], self._size[0]))
+            metadata = fitted(band.metadata, layout.room, self._size)
+            tell(metadata, stacklevel=3)
+            self._encoder = self._begin(encoded, metadata)
         self._encoder.add(encoded.values)
 
     def finish(self) -> None:
@@ -109,21 +110,21 @@ class _Stream:
             f"'{self._target}' got {self._rows} rows of pixels, expected {self._size[0]}: write every row once."
         )
 
-    def _begin(self, like: Encoded, exif: bytes | None) -> _Encoder:
+    def _begin(self, like: Encoded, metadata: Metadata) -> _Encoder:
         match self._target.suffix.lower():
             case ".tif" | ".tiff":
-                return _TiffTiles(self._file, like, self._size, exif)
+                return _TiffTiles(self._file, like, self._size, metadata)
             case ".png":
-                return _PngRows(self._file, like, self._size, exif)
+                return _PngRows(self._file, like, self._size, metadata)
             case _:
-                return _Collected(self._file, like, self._size, exif, self._layout, self._quality, self._target)
+                return _Collected(self._file, like, self._size, metadata, self._layout, self._quality, self._target)
 
 
 class _TiffTiles:
     """A tiled TIFF: the directory first, filled in at the end, when it is known where the tiles lie."""
 
-    def __init__(self, file: BinaryIO, like: Encoded, size: tuple[int, int], exif: bytes | None) -> None:
-        self._file, self._like, self._size, self._exif = file, like, size, exif
+    def __init__(self, file: BinaryIO, like: Encoded, size: tuple[int, int], metadata: Metadata) -> None:
+        self._file, self._like, self._size, self._metadata = file, like, size, metadata
         samples = like.values.shape[2]
         height, width = (-(-side // _TILE) * _TILE for side in size)
         self._big = height * width * samples * like.values.dtype.itemsize > _TIFF_LIMIT
@@ -135,13 +136,15 @@ class _TiffTiles:
 
     def _directory(self) -> bytes:
         """Header and directory; as long as this whatever the tiles are."""
-        head = b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" if self._big else b"II*\0\x08\0\0\0"
-        directory = tiff_directory(ImageFileDirectory_v2(head), self._like, self._size, self._exif)
-        directory[322] = directory[323] = _TILE
+        directory = tiff_directory(self._like, self._size, self._metadata)
+        if self._big:
+            directory = little_endian(directory)
+        directory.put(322, LONG, _TILE)
+        directory.put(323, LONG, _TILE)
         for tag, numbers in ((_TILE_OFFSETS, self._places), (_TILE_SIZES, self._sizes)):
-            directory.tagtype[tag] = _LONG8 if self._big else _LONG
-            directory[tag] = tuple(numbers)
-        return head + directory.tobytes(len(head))
+            directory.put(tag, LONG8 if self._big else LONG, *numbers)
+        self._order = directory.order
+        return as_block(directory, big=self._big)
 
     def add(self, values: NDArray[Any]) -> None:
         rows = np.concatenate([self._waiting, values]) if len(self._waiting) else values
@@ -161,7 +164,7 @@ class _TiffTiles:
         width = self._size[1]
         padded = np.pad(rows, ((0, _TILE - len(rows)), (0, -width % _TILE), (0, 0)), mode="edge")
         for left in range(0, width, _TILE):
-            data = predicted(padded[:, left : left + _TILE])
+            data = predicted(padded[:, left : left + _TILE], self._order)
             self._places[self._done], self._sizes[self._done] = self._file.tell(), len(data)
             self._done += 1
             self._file.write(data + b"\0" * (len(data) % 2))
@@ -170,7 +173,7 @@ class _TiffTiles:
 class _PngRows:
     """A PNG whose rows are filtered and compressed as they come."""
 
-    def __init__(self, file: BinaryIO, like: Encoded, size: tuple[int, int], exif: bytes | None) -> None:
+    def __init__(self, file: BinaryIO, like: Encoded, size: tuple[int, int], metadata: Metadata) -> None:
         samples, self._bytes = like.values.shape[2], like.values.dtype.itemsize
         self._file, self._compress = file, zlib.compressobj(6)
         self._pixel = samples * self._bytes
@@ -181,7 +184,7 @@ class _PngRows:
             size[0].to_bytes(4, "big"),
             bytes([8 * self._bytes, colour_type, 0, 0, 0]),
         )
-        file.write(PNG_SIGNATURE + png_chunk(b"IHDR", b"".join(numbers)) + png_companions(like.icc_profile, exif))
+        file.write(PNG_SIGNATURE + png_chunk(b"IHDR", b"".join(numbers)) + png_companions(like.icc_profile, metadata))
 
     def add(self, values: NDArray[Any]) -> None:
         ordered = values if self._bytes == 1 else values.astype(">u2")
@@ -223,12 +226,12 @@ class _Collected:
         file: BinaryIO,
         like: Encoded,
         size: tuple[int, int],
-        exif: bytes | None,
+        metadata: Metadata,
         layout: Format,
         quality: int,
         target: Path,
     ) -> None:
-        self._file, self._like, self._exif = file, like, exif
+        self._file, self._like, self._metadata = file, like, metadata
         self._layout, self._quality, self._target = layout, quality, target
         self._values = np.empty((*size, like.values.shape[2]), like.values.dtype)
         self._rows = 0
@@ -239,4 +242,4 @@ class _Collected:
 
     def finish(self) -> None:
         whole = Encoded(self._values, self._like.icc_profile, self._like.has_alpha)
-        self._file.write(encoded_file(self._layout, whole, self._exif, self._quality, self._target))
+        self._file.write(encoded_file(self._layout, whole, self._metadata, self._quality, self._target))

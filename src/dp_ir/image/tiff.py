@@ -1,25 +1,28 @@
 """TIFF: 1 to 16-bit integers, 32-bit integers and floats, at full precision in both directions.
 
-Reading goes through tifffile. Writing is done here, with Pillow serialising the directory, because that is what carries
-EXIF along: its directories hang below the image's own.
+Reading goes through tifffile. Writing is done here, because that is what carries EXIF along, byte by byte: its
+directories hang below the image's own.
 """
 
 from __future__ import annotations
 
 import zlib
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from dp_ir.errors import ImageReadError, ImageWriteError
+from dp_ir.image.directories import BYTE, LONG, SHORT, UNDEFINED, Directory, as_block, entries_of
 from dp_ir.image.encoding import Encoded
-from dp_ir.image.exif import parse_exif, parse_tiff_exif
+from dp_ir.image.exif import SEPARATE, STORAGE, directory_of, exif_of_tiff
 from dp_ir.image.headers import check_bytes, check_size
 from dp_ir.image.jpeg import check_jpeg
+from dp_ir.image.metadata import Metadata, gathered
+from dp_ir.image.photoshop import iptc_of, resources_of
+from dp_ir.image.resolution import put_resolution
 from dp_ir.image.samples import Samples, check_floats, scaled
 
 FloatArray = NDArray[np.float32]
@@ -33,6 +36,7 @@ _RAW_PHOTOMETRICS = (32803, 34892)  # colour filter array, linear raw
 _DNG_VERSION = 50706
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _UNSIGNED, _FLOAT = 1, 3
+_XMP, _IPTC, _RESOURCES, _PROFILE = 700, 33723, 34377, 34675
 _MOST_SAMPLES = 16  # per pixel; bounds what a header can make the decoder allocate
 _MOST_PAGES = 100  # previews and masks beside the image
 _LARGEST_TILE = 1 << 24  # pixels of a tile that is larger than the image
@@ -64,17 +68,16 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         values, bit_depth, full_scale = _values(page, array, name)
         colours = 3 if page.photometric == _PALETTE else _COLOURS[int(page.photometric)]
         values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples))
-        turn = page.tags.valueof(274, default=1)
         profile = page.iccprofile
-        exif = parse_tiff_exif(file)  # before tifffile closes the file
+        metadata, turn = _metadata(page, file, name)  # before tifffile closes the file
     return Samples(
         values,
         alpha,
         bit_depth,
         "TIFF",
         None if profile is None else bytes(profile),
-        exif,
-        turn if turn in range(1, 9) else 1,
+        metadata,
+        turn,
         full_scale,
     )
 
@@ -89,6 +92,17 @@ def tiff_dimensions(file: BinaryIO, name: str) -> tuple[int, int]:
     with tifffile.TiffFile(file) as tiff:
         page = _only_page(tiff, name)
         return int(page.imagewidth), int(page.imagelength)
+
+
+def _metadata(page: Any, file: BinaryIO, name: str) -> tuple[Metadata, int]:
+    turn = page.tags.valueof(274, default=1)
+    turn = turn if turn in range(1, 9) else 1
+    separate = {entry.tag: entry.value for entry in entries_of(file, SEPARATE)}
+    resources, iptc = separate.get(_RESOURCES), separate.get(_IPTC)
+    if iptc is not None and (resources is None or iptc_of(resources) is None):
+        resources = resources_of(iptc) + (resources or b"")
+    carried = exif_of_tiff(file, turned=turn >= 5)
+    return gathered(name, carried=carried, xmp=separate.get(_XMP), resources=resources, turn=turn)
 
 
 def _only_page(tiff: Any, name: str) -> Any:
@@ -208,52 +222,59 @@ def _straight_alpha(
     return values[..., :colours], None
 
 
-def encode_tiff(encoded: Encoded, exif: bytes | None, name: str) -> bytes:
-    """Encode uint8, uint16 or float32 samples as a Deflate-compressed TIFF, with their profile and EXIF.
+def encode_tiff(encoded: Encoded, metadata: Metadata, name: str) -> bytes:
+    """Encode uint8, uint16 or float32 samples as a Deflate-compressed TIFF, with their profile and metadata.
 
     Raises:
         ImageWriteError: the file would exceed the 4 GiB that TIFF can address.
     """
     height, width, samples = encoded.values.shape
+    directory = tiff_directory(encoded, (height, width), metadata)
     rows = max(1, _STRIP_BYTES // (width * samples * encoded.values.dtype.itemsize))
-    strips = [predicted(encoded.values[top : top + rows]) for top in range(0, height, rows)]
+    strips = [predicted(encoded.values[top : top + rows], directory.order) for top in range(0, height, rows)]
     counts = [len(strip) for strip in strips]
     if sum(counts) >= 1 << 32:
         raise ImageWriteError(f"'{name}' would exceed the 4 GiB of a TIFF file: write smaller tiles, or PNG.")
-    directory = tiff_directory(ImageFileDirectory_v2(b"II*\0\0\0\0\0"), encoded, (height, width), exif)
-    directory[273] = tuple(
-        int(offset) for offset in np.cumsum([0, *counts[:-1]])
-    )  # shifted behind the directory by Pillow
-    directory[278] = rows
-    directory[279] = tuple(counts)
-    return b"".join([b"II*\0" + (8).to_bytes(4, "little"), directory.tobytes(8), *strips])
+    directory.put(278, LONG, rows)
+    directory.put(279, LONG, *counts)
+    directory.put(273, LONG, *counts)
+    begin = len(as_block(directory))  # as long whatever the offsets are
+    directory.put(273, LONG, *(int(offset) for offset in np.cumsum([begin, *counts[:-1]])))
+    return b"".join([as_block(directory), *strips])
 
 
-def tiff_directory(
-    directory: ImageFileDirectory_v2, encoded: Encoded, size: tuple[int, int], exif: bytes | None
-) -> ImageFileDirectory_v2:
-    """Fill in what a directory says of an image of this size (H, W), all but where its strips or tiles lie."""
+def tiff_directory(encoded: Encoded, size: tuple[int, int], metadata: Metadata) -> Directory:
+    """What a directory says of an image of this size (H, W), all but where its strips or tiles lie."""
     samples, is_float = encoded.values.shape[2], encoded.values.dtype.kind == "f"
-    for tag, value in parse_exif(exif).items():
-        directory[tag] = value
-    directory[256], directory[257] = size[1], size[0]
-    directory[258] = (encoded.values.dtype.itemsize * 8,) * samples
-    directory[259] = _DEFLATE
-    directory[262] = _RGB if samples >= 3 else _BLACK_IS_ZERO
-    directory[277] = samples
-    directory[284] = 1  # samples interleaved
-    directory[317] = 3 if is_float else 2
+    directory = Directory("<") if metadata.exif is None else directory_of(metadata.exif)
+    directory.entries = [entry for entry in directory.entries if entry.tag not in STORAGE | SEPARATE]
+    directory.put(256, LONG, size[1])
+    directory.put(257, LONG, size[0])
+    directory.put(258, SHORT, *[encoded.values.dtype.itemsize * 8] * samples)
+    directory.put(259, SHORT, _DEFLATE)
+    directory.put(262, SHORT, _RGB if samples >= 3 else _BLACK_IS_ZERO)
+    directory.put(277, SHORT, samples)
+    directory.put(284, SHORT, 1)  # samples interleaved
+    directory.put(317, SHORT, 3 if is_float else 2)
     if encoded.has_alpha:
-        directory[338] = _UNASSOCIATED
-    directory[339] = (_FLOAT if is_float else _UNSIGNED,) * samples
-    if encoded.icc_profile is not None:
-        directory.tagtype[34675] = 7  # UNDEFINED
-        directory[34675] = encoded.icc_profile
+        directory.put(338, SHORT, _UNASSOCIATED)
+    directory.put(339, SHORT, *[_FLOAT if is_float else _UNSIGNED] * samples)
+    if metadata.resolution is not None:
+        put_resolution(directory, metadata.resolution)
+    iptc = None if metadata.resources is None else iptc_of(metadata.resources)
+    for tag, kind, value in (
+        (_XMP, BYTE, metadata.xmp),
+        (_IPTC, UNDEFINED, iptc),
+        (_RESOURCES, BYTE, metadata.resources),
+        (_PROFILE, UNDEFINED, encoded.icc_profile),
+    ):
+        if value is not None:
+            directory.put(tag, kind, value)
     return directory
 
 
-def predicted(values: NDArray[Any]) -> bytes:
-    """Compress a strip or a tile (rows, columns, samples) with the predictor of its type."""
+def predicted(values: NDArray[Any], order: Literal["<", ">"]) -> bytes:
+    """Compress a strip or a tile (rows, columns, samples) with the predictor of its type, in an order of bytes."""
     predict = imagecodecs.floatpred_encode if values.dtype.kind == "f" else imagecodecs.delta_encode
-    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    values = values.astype(values.dtype.newbyteorder(order), copy=False)
     return zlib.compress(predict(np.ascontiguousarray(values), axis=-2).tobytes(), 6)

@@ -1,13 +1,14 @@
-"""WebP: pixels through libwebp, and the chunks that carry profile and EXIF."""
+"""WebP: pixels through libwebp, and the chunks that carry profile and metadata."""
 
 from __future__ import annotations
 
 import imagecodecs
 
-from dp_ir.image.exif import parse_exif
+from dp_ir.image.metadata import gathered
 from dp_ir.image.samples import Samples, several_frames, split_alpha
 
 _FIRST_CHUNK = 12
+_PIXEL_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 
 
 def decode_webp(data: bytes, name: str) -> Samples:
@@ -18,15 +19,18 @@ def decode_webp(data: bytes, name: str) -> Samples:
         RuntimeError, ValueError: it is damaged.
     """
     chunks: dict[bytes, bytes] = {}
-    frames, position = 0, _FIRST_CHUNK
+    frames, position, lost = 0, _FIRST_CHUNK, list[str]()
     while position + 8 <= len(data):
         kind = data[position : position + 4]
         length = int.from_bytes(data[position + 4 : position + 8], "little")
-        if kind in (b"ICCP", b"EXIF"):
+        if kind in (b"ICCP", b"EXIF", b"XMP "):
             chunks.setdefault(kind, data[position + 8 : position + 8 + length])
+        elif kind not in _PIXEL_CHUNKS:
+            lost.append(f"the WebP chunk {kind.decode('latin-1')}")
         frames += kind == b"ANMF"
         position += 8 + length + length % 2
     if frames > 1:
         raise several_frames(name, frames)
     values, alpha = split_alpha(imagecodecs.webp_decode(data))
-    return Samples(values, alpha, 8, "WebP", chunks.get(b"ICCP"), parse_exif(chunks.get(b"EXIF")), full_scale=255.0)
+    metadata, turn = gathered(name, exif=chunks.get(b"EXIF"), xmp=chunks.get(b"XMP "), lost=lost)
+    return Samples(values, alpha, 8, "WebP", chunks.get(b"ICCP"), metadata, turn, full_scale=255.0)

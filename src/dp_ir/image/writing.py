@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from typing import Any, BinaryIO
 
 from dp_ir.errors import ImageWriteError
 from dp_ir.image.encoding import Encoded, encode
-from dp_ir.image.exif import exif_for_size
 from dp_ir.image.memory import pil_from_samples
+from dp_ir.image.metadata import Metadata, Room, fitted, tell
 from dp_ir.image.part_files import part_path
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import encode_png
+from dp_ir.image.segments import LONGEST, with_segments
 from dp_ir.image.tiff import encode_tiff
-
-_LARGEST_JPEG_EXIF = 65533  # bytes in one application segment
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold, and what encodes it: of the samples, EXIF, quality and the name of the file."""
+    """What a file format can hold, and what encodes it: of the samples, metadata, quality and the name of the file."""
 
-    encoder: Callable[[Encoded, bytes | None, int, str], bytes]
+    encoder: Callable[[Encoded, Metadata, int, str], bytes]
+    room: Room
     bit_depths: tuple[int, ...] = (8,)
     grey: bool = True
     alpha: bool = True
@@ -35,33 +35,32 @@ class Format:
     longest_side: int | None = None
 
 
-def _png(encoded: Encoded, exif: bytes | None, quality: int, name: str) -> bytes:
-    return encode_png(encoded, exif)
+def _png(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
+    return encode_png(encoded, metadata)
 
 
-def _tiff(encoded: Encoded, exif: bytes | None, quality: int, name: str) -> bytes:
-    return encode_tiff(encoded, exif, name)
+def _tiff(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
+    return encode_tiff(encoded, metadata, name)
 
 
-def _jpeg(encoded: Encoded, exif: bytes | None, quality: int, name: str) -> bytes:
-    if exif is not None and len(exif) > _LARGEST_JPEG_EXIF:
-        warnings.warn(f"The EXIF block of {len(exif)} bytes does not fit into a JPEG and was left out.", stacklevel=2)
-        exif = None
-    return _through_pillow(encoded, exif, format="JPEG", quality=quality, subsampling="4:4:4", optimize=True)
+def _jpeg(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
+    data = _through_pillow(encoded, format="JPEG", quality=quality, subsampling="4:4:4", optimize=True)
+    return with_segments(data, metadata)
 
 
-def _webp(encoded: Encoded, exif: bytes | None, quality: int, name: str) -> bytes:
+def _webp(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
     # Lossy WebP always halves its colour planes; the sharp conversion keeps edges between colours crisp.
-    return _through_pillow(encoded, exif, format="WEBP", quality=quality, use_sharp_yuv=True, exact=True)
+    options = {"format": "WEBP", "quality": quality, "use_sharp_yuv": True, "exact": True}
+    return _through_pillow(encoded, **options, exif=metadata.exif or b"", xmp=metadata.xmp or b"")
 
 
-def _bmp(encoded: Encoded, exif: bytes | None, quality: int, name: str) -> bytes:
-    return _through_pillow(encoded, None, format="BMP")
+def _bmp(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
+    data = _through_pillow(encoded, format="BMP")
+    across, down = (0, 0) if metadata.resolution is None else metadata.resolution.per("m")
+    return data[:38] + struct.pack("<ii", across, down) + data[46:]
 
 
-def _through_pillow(encoded: Encoded, exif: bytes | None, **options: Any) -> bytes:
-    if exif is not None:
-        options["exif"] = exif
+def _through_pillow(encoded: Encoded, **options: Any) -> bytes:
     if encoded.icc_profile is not None:
         options["icc_profile"] = encoded.icc_profile
     buffer = io.BytesIO()
@@ -69,17 +68,20 @@ def _through_pillow(encoded: Encoded, exif: bytes | None, **options: Any) -> byt
     return buffer.getvalue()
 
 
-_PNG_FORMAT = Format(_png, bit_depths=(8, 16), longest_side=1_000_000)
-_JPEG_FORMAT = Format(_jpeg, alpha=False, longest_side=65500)
-_TIFF_FORMAT = Format(_tiff, bit_depths=(8, 16, 32))
+_MOST = (1 << 31) - 1  # numbers of a resolution
+_PNG_FORMAT = Format(_png, Room(resolution=("m", _MOST), chunks=True), bit_depths=(8, 16), longest_side=1_000_000)
+_JPEG_FORMAT = Format(
+    _jpeg, Room(resolution=("inch", 65535), comments=True, segment=LONGEST), alpha=False, longest_side=65500
+)
+_TIFF_FORMAT = Format(_tiff, Room(resolution=("inch", _MOST)), bit_depths=(8, 16, 32))
 _FORMATS: dict[str, Format] = {
     ".png": _PNG_FORMAT,
     ".jpg": _JPEG_FORMAT,
     ".jpeg": _JPEG_FORMAT,
-    ".webp": Format(_webp, grey=False, longest_side=16383),
+    ".webp": Format(_webp, Room(resources=False), grey=False, longest_side=16383),
     ".tif": _TIFF_FORMAT,
     ".tiff": _TIFF_FORMAT,
-    ".bmp": Format(_bmp, alpha=False, profile=False),
+    ".bmp": Format(_bmp, Room(False, False, False, ("m", _MOST), ratio=False), alpha=False, profile=False),
 }
 
 IMAGE_SUFFIXES = tuple(_FORMATS)
@@ -94,7 +96,8 @@ def write_image(
     The file is written beside its destination and renamed, so it appears whole or not at all. Its samples are converted
     back to the colour profile of the source, which is embedded, so wide-gamut colours survive; what cannot be converted
     back (CMYK) is tagged as sRGB, a source without profile gives untagged sRGB, and BMP, which knows no profiles, gets
-    sRGB. EXIF is carried into all but BMP. Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
+    sRGB. Of the metadata (EXIF, XMP, IPTC, resolution, text) the file gets what its format can hold, with the new size.
+    Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
     resolution (4:4:4), WebP lossily, PNG and TIFF losslessly.
 
     Where the format has no transparency (JPEG, BMP) the picture is laid over white, as on paper.
@@ -110,24 +113,28 @@ def write_image(
         ImageWriteError: an unknown suffix, a missing or unwritable folder, a full disk, sides longer than the format
             can hold, or a quality or bit depth it does not have. No file is left behind, and an older one stays as it
             was.
+
+    Warns:
+        MetadataNote: once, of all that the source had beside the pixels and the file has not.
     """
     target = Path(path)
     layout, bit_depth = format_for(target, picture.size, picture.bit_depth, quality=quality, bit_depth=bit_depth)
-    height, width = picture.size
+    metadata = fitted(picture.metadata, layout.room, picture.size)
     encoded = encode(
         picture, bit_depth=bit_depth, with_grey=layout.grey, with_alpha=layout.alpha, with_profile=layout.profile
     )
-    write_whole(target, encoded_file(layout, encoded, exif_for_size(picture.exif, width, height), quality, target))
+    write_whole(target, encoded_file(layout, encoded, metadata, quality, target))
+    tell(metadata, stacklevel=2)
 
 
-def encoded_file(layout: Format, encoded: Encoded, exif: bytes | None, quality: int, target: Path) -> bytes:
+def encoded_file(layout: Format, encoded: Encoded, metadata: Metadata, quality: int, target: Path) -> bytes:
     """The content of a file.
 
     Raises:
         ImageWriteError: the samples cannot be encoded.
     """
     try:
-        return layout.encoder(encoded, exif, quality, str(target))
+        return layout.encoder(encoded, metadata, quality, str(target))
     except ImageWriteError:
         raise
     except Exception as error:  # encoders fail with errors of every type

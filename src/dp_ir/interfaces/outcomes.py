@@ -17,8 +17,8 @@ def report(outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
 
     Args:
         outcomes: of a batch.
-        as_json: one JSON object per line on standard output: an outcome has "source", "status", "targets", "reason" and
-            "seconds"; the last line has "summary", with a number per status, and "seconds".
+        as_json: one JSON object per line on standard output: an outcome has "source", "status", "targets", "reason",
+            "seconds" and "notes"; the last line has "summary", with a number per status, and "seconds".
 
     Returns:
         How many failed.
@@ -47,6 +47,7 @@ def _json(outcome: Outcome) -> str:
             "targets": [str(target) for target in outcome.targets],
             "reason": outcome.reason,
             "seconds": round(outcome.seconds, 3),
+            "notes": outcome.notes,
         }
     )
 

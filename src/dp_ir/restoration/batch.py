@@ -23,7 +23,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -131,19 +133,35 @@ def run_batch(jobs: Iterable[Job], process: Callable[[Job], None]) -> Iterator[O
     """
     for job in jobs:
         start = time.perf_counter()
-        reason, stamp = "", None
+        reason, stamp, notes = "", None, list[str]()
         try:
             if isinstance(job.target, Path):
                 _prepare_folder(job.target.parent)  # before the work, so that a result never has nowhere to go
             stamp = stamp_of(job.source)  # before the work: a source that is replaced meanwhile has changed since
-            process(job)
+            with _noted(notes):
+                process(job)
         except (ScheduleError, SigmaRangeError):
             raise
         except Exception as error:
             reason = _sentence(error, job.source)
         status = Status.FAILED if reason else Status.RESTORED
         seconds = time.perf_counter() - start
-        yield Outcome(job.source, status, () if reason else job.targets, reason, seconds, stamp)
+        yield Outcome(job.source, status, () if reason else job.targets, reason, seconds, stamp, tuple(notes))
+
+
+@contextmanager
+def _noted(notes: list[str]) -> Iterator[None]:
+    """Keep what is said to people meanwhile, each sentence once; it is shown all the same."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def keep(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UserWarning) and str(message) not in notes:
+                notes.append(str(message))
+            show(message, category, *place, **more)
+
+        warnings.showwarning = keep
+        yield
 
 
 def carry_out(

@@ -97,6 +97,7 @@ def recorded(
             "source": str(outcome.source.resolve()),
             "targets": [manifest.key(path) for path in outcome.targets],
             **({"reason": outcome.reason} if outcome.reason else {}),
+            **({"notes": outcome.notes} if outcome.notes else {}),
             "seconds": round(outcome.seconds, 3),
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **(asdict(outcome.stamp) if outcome.stamp is not None else {}),

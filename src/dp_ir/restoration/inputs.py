@@ -173,7 +173,7 @@ class _Readable:
 
 
 class _BurstObservation(_Readable):
-    """A burst: results are upright pictures of 16 bits, rendered by the burst's own camera."""
+    """A burst: results are upright pictures of 16 bits, rendered by the burst's own camera, with its metadata."""
 
     def __init__(self, burst: Burst) -> None:
         self._source = burst
@@ -183,7 +183,8 @@ class _BurstObservation(_Readable):
         return self._source.camera.render(restored)
 
     def picture(self, result: Tensor) -> Picture:
-        return Picture(np.clip(self.measurement(result), 0.0, 1.0), bit_depth=16, format="RAW")
+        pixels = np.clip(self.measurement(result), 0.0, 1.0)
+        return Picture(pixels, bit_depth=16, metadata=self._source.metadata, format="RAW")
 
     def measurement(self, values: Tensor) -> NDArray[np.float32]:
         if self._source.mirrored:
@@ -210,7 +211,7 @@ class _BurstObservation(_Readable):
 
 
 class _PictureObservation(_Readable):
-    """A picture: alpha, greyness, bit depth, profile and EXIF go through to the result."""
+    """A picture: alpha, greyness, bit depth, profile and metadata go through to the result."""
 
     def __init__(self, picture: Picture) -> None:
         self._source = picture

@@ -29,6 +29,7 @@ class Outcome:
         reason: one sentence, for failures only.
         seconds: wall-clock time it took, reading and writing included.
         stamp: which version of the source was restored.
+        notes: what was said of it meanwhile, such as metadata that its results lack; shown when it was said.
     """
 
     source: Location
@@ -37,6 +38,7 @@ class Outcome:
     reason: str = ""
     seconds: float = 0.0
     stamp: Stamp | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
