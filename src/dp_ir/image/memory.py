@@ -12,6 +12,7 @@ from dp_ir.errors import ImageReadError
 from dp_ir.image import exif as exif_block
 from dp_ir.image.encoding import encode
 from dp_ir.image.picture import Picture
+from dp_ir.image.png_colour import described_profile
 from dp_ir.image.samples import Samples, check_floats, scaled, split_alpha, to_picture
 
 # Arrays carry no profile that would explain colours outside [0, 1]; a little overshoot of a filter is expected.
@@ -118,8 +119,11 @@ def samples_from_pil(image: Image.Image, format_name: str) -> Samples:
         exif = exif_block.tags_of(image.getexif())
     except Exception:  # a damaged block must not stop the photograph, and parsers raise all sorts
         exif = {}
-    profile = image.info.get("icc_profile")
-    return Samples(colours, alpha, bit_depth, format_name, profile or None, exif, full_scale=full_scale)
+    profile = image.info.get("icc_profile") or None
+    if profile is None:  # Pillow's names for what PNG files say instead
+        gamma, corners = image.info.get("gamma"), tuple(image.info.get("chromaticity", ()))
+        profile = described_profile(colours.shape[-1], srgb="srgb" in image.info, gamma=gamma, chromaticities=corners)
+    return Samples(colours, alpha, bit_depth, format_name, profile, exif, full_scale=full_scale)
 
 
 def to_pil(picture: Picture) -> Image.Image:
