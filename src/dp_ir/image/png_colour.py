@@ -1,4 +1,4 @@
-"""What a PNG says of its colours, as an ICC profile: cICP, iCCP, sRGB, and gAMA with cHRM, the first of them that counts.
+"""What a PNG says of its colours, as an ICC profile: of cICP, iCCP, sRGB, and gAMA with cHRM the first counts.
 
 The order is that of the PNG specification, third edition, section 4.3; the numbers of cICP are those of ITU-T H.273.
 """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,12 +22,12 @@ from dp_ir.image.headers import (
     dimensions,
     identify,
 )
-from dp_ir.image.jpeg import check_jpeg
+from dp_ir.image.jpeg import check_jpeg, check_kind, with_end
 from dp_ir.image.memory import samples_from_pil
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
 from dp_ir.image.samples import Samples, to_picture
-from dp_ir.image.tiff import decode_tiff
+from dp_ir.image.tiff import decode_tiff, tiff_dimensions
 from dp_ir.image.webp import decode_webp
 
 # Each file is given to the one decoder its signature names, and to its class rather than through Image.open: the
@@ -40,9 +43,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     The picture is upright (EXIF orientation applied, and 1 in the EXIF carried on) and in sRGB. Palettes and
     transparent colours are expanded, alpha is straight, grey stays grey, 16-bit and float samples keep their precision.
-    Pixels with a colour profile are converted to sRGB for the networks; colours that sRGB cannot hold are kept in
-    `Picture.out_of_gamut`, so that `write_image` returns to the profile of the source without loss. CMYK photos become
-    sRGB for good. Files that cameras mark as Adobe RGB without a profile count as Adobe RGB; without any mark, as sRGB.
+    Pixels with a colour profile, or with chunks of a PNG that describe one, are converted to sRGB for the networks;
+    colours that sRGB cannot hold are kept in `Picture.out_of_gamut`, so that `write_image` returns to the profile of
+    the source without loss. CMYK photos become sRGB for good. Files that cameras mark as Adobe RGB without a profile
+    count as Adobe RGB; without any mark, as sRGB. A JPEG that lacks only its end marker is whole.
     XMP and IPTC blocks are not carried on.
 
     Args:
@@ -52,8 +56,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     Raises:
         ImageReadError: a missing, empty, damaged or truncated file; no file of these formats; an animation, a TIFF with
-            several pages, a camera RAW file; more than `max_pixels`; float samples that are NaN, infinite or far
-            outside [0, 1].
+            several pages, a camera RAW file, a PNG of high dynamic range; more than `max_pixels`; float samples that
+            are NaN, infinite or far outside [0, 1].
     """
     return to_picture(read_samples(path, max_pixels=max_pixels))
 
@@ -63,29 +67,54 @@ def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     source = Path(path)
     name = str(source)
     with _opened(source) as file:
-        head = file.read(HEAD_BYTES)
-        kind = identify(head)
-        if not head:
-            raise ImageReadError(f"'{name}' is empty (0 bytes), expected an image: copy or export it again.")
-        if kind is None:
-            raise ImageReadError(
-                f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
-                "convert it first."
-            )
+        kind = _kind(file, name)
         check_bytes(name, os.fstat(file.fileno()).st_size, max_pixels, "is a file of")
-        try:
-            samples = _decode(kind, file, name, max_pixels)
-        except ImageReadError:
-            raise
-        except MemoryError as error:
-            raise ImageReadError(f"'{name}' does not fit into memory: reduce or crop it.") from error
-        except Exception as error:  # decoders meet damage with errors of every type
-            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            raise ImageReadError(
-                f"'{name}' is a damaged or truncated {kind} file ({reason}), expected a complete one: "
-                "copy or export it again."
-            ) from error
-    return samples
+        with _damage_named(kind, name):
+            return _decode(kind, file, name, max_pixels)
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of a photograph as it is stored, not turned upright; only the header is read.
+
+    Raises:
+        ImageReadError: as `read_image`, for what the header shows.
+    """
+    source = Path(path)
+    name = str(source)
+    with _opened(source) as file:
+        kind = _kind(file, name)
+        with _damage_named(kind, name):
+            width, height = tiff_dimensions(file, name) if kind == "TIFF" else dimensions(kind, file)
+    return height, width
+
+
+def _kind(file: BinaryIO, name: str) -> str:
+    head = file.read(HEAD_BYTES)
+    kind = identify(head)
+    if not head:
+        raise ImageReadError(f"'{name}' is empty (0 bytes), expected an image: copy or export it again.")
+    if kind is None:
+        raise ImageReadError(
+            f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
+            "convert it first."
+        )
+    return kind
+
+
+@contextmanager
+def _damage_named(kind: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except ImageReadError:
+        raise
+    except MemoryError as error:
+        raise ImageReadError(f"'{name}' does not fit into memory: reduce or crop it.") from error
+    except Exception as error:  # decoders meet damage with errors of every type
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ImageReadError(
+            f"'{name}' is a damaged or truncated {kind} file ({reason}), expected a complete one: "
+            "copy or export it again."
+        ) from error
 
 
 def _opened(source: Path) -> BinaryIO:
@@ -112,8 +141,10 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
     if kind == "WebP":
         return decode_webp(file.read(), name)
     if kind == "JPEG":
-        check_jpeg(file.read())
-        file.seek(0)
+        data = file.read()
+        check_jpeg(data)
+        check_kind(data, name)
+        file = io.BytesIO(with_end(data))
     image = _PILLOW[kind](file, name)
     if image.size != (width, height):
         raise ValueError(f"its headers announce {width}x{height} and {image.width}x{image.height} pixels")

@@ -22,12 +22,10 @@ from dp_ir.image.encoding import Encoded, encode
 from dp_ir.image.exif import exif_for_size
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import PNG_SIGNATURE, png_chunk, png_companions
-from dp_ir.image.tiff import predicted, tiff_directory
-from dp_ir.image.writing import Format, encoded_file, format_for, whole_file
+from dp_ir.image.tiff import BIG_TIFF, LARGEST_TIFF, LONG, LONG8, TIFF, predicted, tiff_directory
+from dp_ir.image.writing import Format, encoded_file, format_for, warn_of_clipping, whole_file
 
 _TILE = 256  # pixels
-_TIFF_LIMIT = (1 << 32) - (1 << 26)  # bytes of samples, with room left for what compression may add
-_LONG, _LONG8 = 4, 16  # TIFF's names of 32 and 64-bit numbers
 _TILE_OFFSETS, _TILE_SIZES = 324, 325
 
 
@@ -81,7 +79,7 @@ class _Stream:
         self._file, self._target, self._layout, self._size = file, target, layout, size
         self._bit_depth, self._quality = bit_depth, quality
         self._encoder: _Encoder | None = None
-        self._rows = 0
+        self._rows, self._clipped = 0, False
 
     def write(self, band: Picture) -> None:
         layout = self._layout
@@ -92,6 +90,7 @@ class _Stream:
             with_alpha=layout.alpha,
             with_profile=layout.profile,
         )
+        self._clipped |= encoded.clipped
         self._rows += len(encoded.values)
         if self._rows > self._size[0]:
             raise self._miscounted()
@@ -102,6 +101,8 @@ class _Stream:
     def finish(self) -> None:
         if self._encoder is None or self._rows != self._size[0]:
             raise self._miscounted()
+        if self._clipped:
+            warn_of_clipping(self._target)
         self._encoder.finish()
 
     def _miscounted(self) -> ImageWriteError:
@@ -126,7 +127,7 @@ class _TiffTiles:
         self._file, self._like, self._size, self._exif = file, like, size, exif
         samples = like.values.shape[2]
         height, width = (-(-side // _TILE) * _TILE for side in size)
-        self._big = height * width * samples * like.values.dtype.itemsize > _TIFF_LIMIT
+        self._big = height * width * samples * like.values.dtype.itemsize > LARGEST_TIFF
         self._places = [0] * (height * width // _TILE**2)
         self._sizes = list(self._places)
         self._done = 0
@@ -135,11 +136,11 @@ class _TiffTiles:
 
     def _directory(self) -> bytes:
         """Header and directory; as long as this whatever the tiles are."""
-        head = b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" if self._big else b"II*\0\x08\0\0\0"
+        head = BIG_TIFF if self._big else TIFF
         directory = tiff_directory(ImageFileDirectory_v2(head), self._like, self._size, self._exif)
         directory[322] = directory[323] = _TILE
         for tag, numbers in ((_TILE_OFFSETS, self._places), (_TILE_SIZES, self._sizes)):
-            directory.tagtype[tag] = _LONG8 if self._big else _LONG
+            directory.tagtype[tag] = LONG8 if self._big else LONG
             directory[tag] = tuple(numbers)
         return head + directory.tobytes(len(head))
 

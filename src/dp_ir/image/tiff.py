@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from dp_ir.errors import ImageReadError, ImageWriteError
+from dp_ir.errors import ImageReadError
 from dp_ir.image.encoding import Encoded
 from dp_ir.image.exif import parse_exif, parse_tiff_exif
 from dp_ir.image.headers import check_bytes, check_size
@@ -38,6 +38,13 @@ _MOST_PAGES = 100  # previews and masks beside the image
 _LARGEST_TILE = 1 << 24  # pixels of a tile that is larger than the image
 _FLOAT_RANGE = (-1.0, 16.0)  # four stops above white are highlights; beyond that, or far below black, is another scale
 _STRIP_BYTES = 1 << 18
+
+TIFF, BIG_TIFF = b"II*\0\x08\0\0\0", b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0"
+"""The headers of files whose directory follows."""
+LONG, LONG8 = 4, 16
+"""TIFF's names of 32 and 64-bit numbers."""
+LARGEST_TIFF = (1 << 32) - (1 << 26)
+"""Bytes of samples that a TIFF can address, with room left for all else; a BigTIFF is written beyond."""
 
 
 def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
@@ -63,7 +70,8 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         array = array[:, 0, ..., 0].transpose(1, 2, 0) if array.shape[0] > 1 else array[0, 0]
         values, bit_depth, full_scale = _values(page, array, name)
         colours = 3 if page.photometric == _PALETTE else _COLOURS[int(page.photometric)]
-        values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples))
+        limits = _FLOAT_RANGE if array.dtype.kind == "f" else (0.0, 1.0)
+        values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples), limits)
         turn = page.tags.valueof(274, default=1)
         profile = page.iccprofile
         exif = parse_tiff_exif(file)  # before tifffile closes the file
@@ -77,6 +85,14 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         turn if turn in range(1, 9) else 1,
         full_scale,
     )
+
+
+def tiff_dimensions(file: BinaryIO, name: str) -> tuple[int, int]:
+    """(width, height) of the one full-size image; only directories are read. Raises as `decode_tiff`."""
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = _only_page(tiff, name)
+        return int(page.imagewidth), int(page.imagelength)
 
 
 def _only_page(tiff: Any, name: str) -> Any:
@@ -180,9 +196,9 @@ def _values(page: Any, array: NDArray[Any], name: str) -> tuple[NDArray[Any], in
 
 
 def _straight_alpha(
-    values: NDArray[Any], colours: int, extra: tuple[int, ...]
+    values: NDArray[Any], colours: int, extra: tuple[int, ...], limits: tuple[float, float]
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Split off the first extra sample that is an opacity, and divide it out where the colours are premultiplied."""
+    """Split off the first extra sample that is an opacity, and divide it out, within limits, of premultiplied ones."""
     for index, kind in enumerate(extra, start=colours):
         if kind in (_ASSOCIATED, _UNASSOCIATED) and index < values.shape[-1]:
             alpha, colour = values[..., index], values[..., :colours]
@@ -191,30 +207,29 @@ def _straight_alpha(
             if kind == _ASSOCIATED:
                 opacity = alpha[..., None]
                 straight = np.divide(colour, opacity, out=np.zeros_like(colour), where=opacity > 0.0)
-                colour = np.clip(straight, np.float32(0.0), np.float32(1.0))
+                colour = np.clip(straight, np.float32(limits[0]), np.float32(limits[1]))
             return colour, alpha
     return values[..., :colours], None
 
 
-def encode_tiff(encoded: Encoded, exif: bytes | None, name: str) -> bytes:
+def encode_tiff(encoded: Encoded, exif: bytes | None) -> bytes:
     """Encode uint8, uint16 or float32 samples as a Deflate-compressed TIFF, with their profile and EXIF.
 
-    Raises:
-        ImageWriteError: the file would exceed the 4 GiB that TIFF can address.
+    It is a BigTIFF where it takes more bytes than a TIFF can address.
     """
     height, width, samples = encoded.values.shape
     rows = max(1, _STRIP_BYTES // (width * samples * encoded.values.dtype.itemsize))
     strips = [predicted(encoded.values[top : top + rows]) for top in range(0, height, rows)]
     counts = [len(strip) for strip in strips]
-    if sum(counts) >= 1 << 32:
-        raise ImageWriteError(f"'{name}' would exceed the 4 GiB of a TIFF file: write smaller tiles, or PNG.")
-    directory = tiff_directory(ImageFileDirectory_v2(b"II*\0\0\0\0\0"), encoded, (height, width), exif)
+    head, kind = (BIG_TIFF, LONG8) if sum(counts) > LARGEST_TIFF else (TIFF, LONG)
+    directory = tiff_directory(ImageFileDirectory_v2(head), encoded, (height, width), exif)
+    directory.tagtype[273] = directory.tagtype[279] = kind
     directory[273] = tuple(
         int(offset) for offset in np.cumsum([0, *counts[:-1]])
     )  # shifted behind the directory by Pillow
     directory[278] = rows
     directory[279] = tuple(counts)
-    return b"".join([b"II*\0" + (8).to_bytes(4, "little"), directory.tobytes(8), *strips])
+    return b"".join([head, directory.tobytes(len(head)), *strips])
 
 
 def tiff_directory(
