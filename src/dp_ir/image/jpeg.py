@@ -83,14 +83,20 @@ def with_end(data: bytes) -> bytes:
         return data
     body = data.rstrip(b"\xff")  # half of the marker
     held = body.rstrip(b"\0")
-    if len(body) - len(held) > 1:  # zeros of a download that was given its size beforehand; one may be data
+    if len(held) < len(body) and _is_whole(body[:-1]):  # more than its pixels take: the file was given its size before
         body = held + b"\0" * held.endswith(b"\xff")  # which a scan never ends with
-    restarts = len(_RESTART.findall(body, body.rindex(_SCAN)))
-    others = _FILLER, bytes([0xFF, 0xD0 + restarts % 8]) + _FILLER  # a decoder that waits for a restart skips all else
-    pixels = _pixels(body)
-    if not _has_all_scans(body) or not all(np.array_equal(pixels, _pixels(body + other)) for other in others):
+    if not _is_whole(body):
         raise EOFError("it ends before its last pixels")
     return body + _END_OF_IMAGE
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether all pixels are in a stream without its end."""
+    data = data.rstrip(b"\xff")
+    restarts = len(_RESTART.findall(data, data.rindex(_SCAN)))
+    others = _FILLER, bytes([0xFF, 0xD0 + restarts % 8]) + _FILLER  # a decoder that waits for a restart skips all else
+    pixels = _pixels(data)
+    return _has_all_scans(data) and all(np.array_equal(pixels, _pixels(data + other)) for other in others)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
