@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +8,11 @@ import torch
 from PIL import Image
 
 from dp_ir.errors import DataError
+from dp_ir.image.pairing import images_below
+from dp_ir.restoration.finding import find
 from dp_ir.training.data import Companion, Patches, StepBatches, is_held_out, split, validation_crops
 from dp_ir.training.recipe import NoiseRecipe
-from dp_ir.training.store import ImageStore, StoreWriter, image_files, named_images, open_store
+from dp_ir.training.store import ImageStore, StoreWriter, default_cache, image_files, named_images, open_store
 
 
 def _store(path: Path, images: list[np.ndarray], dtype: str = "uint8") -> ImageStore:
@@ -154,6 +158,59 @@ def test_images_without_room_for_a_crop_are_set_aside(
 def test_patch_larger_than_every_image_is_refused(clean: ImageStore) -> None:
     with pytest.raises(DataError, match=r"smaller data\.patch"):
         Patches(clean, range(4), patch=256, align=1)
+
+
+def test_the_images_are_those_that_restore_would_take(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    for name in ("b.png", "sub/a.jpg", ".hidden.png", "._b.png", ".thumbnails/b.png", "sub/.cache/deep/c.png", "x.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / name, "PNG")
+    taken = [path.relative_to(folder).as_posix() for path in image_files(folder)]
+    assert taken == ["b.png", "sub/a.jpg"]
+    found, _ = find([folder], tmp_path / "out", bursts=False)
+    assert sorted(str(entry.source) for entry in found) == [str(folder / name) for name in taken]
+    assert [path.name for path in images_below(folder)] == ["b.png", "a.jpg"]
+
+
+def test_all_files_that_cannot_be_trained_on_are_named_at_once(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    (tmp_path / "c.jpg").write_text("no image")
+    (tmp_path / "d.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(
+        DataError, match=r"3 of 4 images in .* b\.png \(.*damaged.*\), c\.jpg \(.*\), d\.png \(does not"
+    ) as e:
+        open_store(tmp_path, tmp_path / "cache", named_images(tmp_path))
+    assert str(tmp_path / "a.png") not in str(e.value)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_store_is_known_by_its_images_wherever_they_lie(photos: Path, tmp_path: Path) -> None:
+    first = open_store(photos, tmp_path / "cache", named_images(photos))
+    shutil.copytree(photos, tmp_path / "copy")
+    copy = open_store(tmp_path / "copy", tmp_path / "cache", named_images(tmp_path / "copy"))
+    assert copy.key != first.key
+    assert copy.identity == first.identity
+    index = tmp_path / "cache" / f"images-{copy.key}.json"
+    content = json.loads(index.read_text())
+    del content["sha256"]  # as stores of before were written
+    index.write_text(json.dumps(content))
+    assert ImageStore(index.with_suffix(".raw")).identity == first.identity
+    pixels = np.array(Image.open(tmp_path / "copy" / "photo_00.png"))
+    pixels[5, 5] ^= 1
+    Image.fromarray(pixels).save(tmp_path / "copy" / "photo_00.png")
+    changed = open_store(tmp_path / "copy", tmp_path / "cache", named_images(tmp_path / "copy"))
+    assert changed.identity != first.identity
+
+
+def test_without_a_home_a_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(DataError, match=r"no home folder .* name a folder for them \(data\.cache\)"):
+        default_cache()
 
 
 def test_folder_without_images_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -243,7 +244,8 @@ class Trainer:
                     os.fsync(file.fileno())
                 partial.replace(self._out / "checkpoint.pt")
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before matters more than a leftover
+                partial.unlink(missing_ok=True)
 
     def _resume(self, state: Mapping[str, Any]) -> None:
         try:
