@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import errno
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
 from PIL import Image
 
-from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
+from dp_ir.checkpoints import NetworkRecord, build, describe, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.errors import CheckpointError, DataError, RecipeError
@@ -22,6 +26,8 @@ from dp_ir.evaluation.judges import judges
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import parse_method
 from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.restoration.pipeline import Restoration
+from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress, learning_rate_factor
@@ -335,6 +341,25 @@ def test_parts_start_from_files_and_a_restorer_from_a_denoiser(settings: list[st
         train("restorer", "restorer-photo", wrong, tmp_path / "another")
 
 
+@pytest.mark.parametrize("form", ["foreign", "bundle"])
+def test_start_from_whatever_a_restorer_is_loaded_from(form: str, settings: list[str], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build("rlfn", {"channels": 8, "attention_channels": 4, "blocks": 1})
+    if form == "foreign":
+        source = tmp_path / "rlfn_x4.pth"
+        torch.save({"params": {f"module.{name}": value for name, value in network.state_dict().items()}}, source)
+    else:
+        source = tmp_path / "bundle"
+        Restoration.restorer_only(network).save_pretrained(source)
+    small = ["network.architecture=rlfn", "data.patch=16", "optim.steps=1", "optim.learning_rate=1e-12"]
+    config = ["network.config.channels=8", "network.config.attention_channels=4", "network.config.blocks=1"]
+    given = [*settings, *small, *config, f"network.init={source}"]
+    trained, record = load_network(train("restorer", "restorer-sr4", given, tmp_path / "run", metrics=METRICS))
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], value)
+    assert record.card["training"]["started_from"]["sha256"] == describe(network, kind="restorer").sha256
+
+
 @pytest.mark.parametrize("recipe", ["denoiser", "fusion-sr4"])
 def test_two_processes_train_what_one_does(
     recipe: str, settings: list[str], partners: list[str], tmp_path: Path
@@ -379,7 +404,10 @@ def test_damaged_or_foreign_checkpoint_is_refused(settings: list[str], tmp_path:
     ("change", "message"),
     [
         ("seed=9", r"with seed=0, the recipe asks for seed=9: use another"),
-        ("network.init=INIT", r"with network\.init=None, the recipe asks for network\.init=.*: use another"),
+        (
+            "network.init=INIT",
+            r"with network\.init_sha256=None, the recipe asks for network\.init_sha256=.*: use",
+        ),
         ("partners.restorer=OTHER", r"with partners\.restorer_sha256=.*: use another"),
         ("chain.tau=400", r"with chain\.tau=500\.0, the recipe asks for chain\.tau=400\.0: use another"),
         ("score.draws=3", r"with score\.draws=2, the recipe asks for score\.draws=3: use another"),
@@ -398,11 +426,58 @@ def test_a_run_goes_on_only_with_what_it_was_trained_for(
     # A checkpoint of before this was kept has nothing to compare.
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     state = torch.load(checkpoint, weights_only=True)
-    del state["trained_for"]
+    del state["history"]
     torch.save(state, checkpoint)
     (tmp_path / "run" / "validation.csv").unlink()
     _run("fusion-sr4", settings, tmp_path / "run", *began, change, "optim.steps=2")
     assert torch.load(checkpoint, weights_only=True)["step"] == 2
+
+
+def _records(run: Path) -> dict[str, bytes]:
+    names = ("recipe.yaml", "denoiser.safetensors", "checkpoint.pt", "validation.csv", "log.csv")
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def test_a_finished_run_is_not_said_to_be_another(settings: list[str], photos: Path, tmp_path: Path) -> None:
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+    before = _records(tmp_path / "run")
+    shutil.copytree(photos, tmp_path / "fewer")
+    (tmp_path / "fewer" / "photo_00.png").unlink()
+    for change, message in (
+        (
+            "optim.batch=2",
+            r"has its 2 steps, trained with optim\.batch=4; with optim\.batch=2, as the recipe asks",
+        ),
+        ("optim.learning_rate=0.5", r"with optim\.learning_rate=0\.5, as the recipe asks, nothing would be trained"),
+        ("data.description=flowers", r"data\.description=flowers, .* nothing would be trained"),
+        (f"data.clean={tmp_path / 'fewer'}", r"data\.clean=12 images, sha256 \w+; with data\.clean=11 images, sha256"),
+        ("optim.steps=1", "has 2 steps already, the recipe asks for 1"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            _run("denoiser", settings, tmp_path / "run", "optim.steps=2", change)
+        assert _records(tmp_path / "run") == before, change
+    # The same images in another place are the same, and what changes no weights may change.
+    shutil.copytree(photos, tmp_path / "moved")
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=2", f"data.clean={tmp_path / 'moved'}", "log.every=1")
+    after = _records(tmp_path / "run")
+    assert {name for name in after if after[name] != before[name]} == {"recipe.yaml"}
+
+
+def test_what_changes_in_a_run_stands_in_its_card_with_the_step(
+    settings: list[str], photos: Path, tmp_path: Path
+) -> None:
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+    shutil.copytree(photos, tmp_path / "fewer")
+    (tmp_path / "fewer" / "photo_00.png").unlink()
+    changed = ["optim.batch=2", f"data.clean={tmp_path / 'fewer'}", "optim.steps=3"]
+    with pytest.warns(
+        UserWarning, match=r"goes on from step 2 with .*optim\.batch=2.* \(before: .*optim\.batch=4.*card"
+    ):
+        _, record = load_network(_run("denoiser", settings, tmp_path / "run", *changed))
+    training, data = record.card["training"], record.card["data"]
+    (change,) = training["changes"]
+    assert re.fullmatch(r"step 2: .*optim\.batch 4 -> 2.*data\.clean 12 images, .* -> 11 images, .*", change)
+    assert (training["batch"], training["steps"], data["images"] + data["held_out"]) == (2, 3, 11)
 
 
 def test_a_run_has_no_fewer_steps_than_it_has_done(settings: list[str], tmp_path: Path) -> None:
@@ -457,6 +532,44 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(settings: list[str],
             _run("denoiser", settings, out)
     with pytest.raises(DataError, match=r"cannot be stored in .* name another folder \(data\.cache\)"):
         _run("denoiser", settings, tmp_path / "run", f"data.cache={tmp_path / 'file'}")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_disk_that_fills_up_at_a_checkpoint_leaves_the_last_one(
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run("denoiser", settings, tmp_path / "run", "optim.steps=1")
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+
+    def full(state: object, file: BinaryIO) -> None:
+        file.write(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be written \(.*No space left.*make room"):
+        _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_held_out_images_without_room_for_a_crop_are_left_out(settings: list[str], tmp_path: Path) -> None:
+    held_out = [name for name in (f"{number}.png" for number in range(40)) if is_held_out(name, 0.3)]
+    (tmp_path / "mixed").mkdir()
+    for number in range(40):
+        name = f"{number}.png"
+        Image.new("RGB", (30, 70) if name in held_out[1:] else (70, 70)).save(tmp_path / "mixed" / name)
+    changes = [f"data.clean={tmp_path / 'mixed'}", "optim.steps=1"]
+    with pytest.warns(UserWarning, match=rf"{len(held_out) - 1} of {len(held_out)} images held out .* smaller than 48"):
+        record = load_network(_run("restorer-sr4", settings, tmp_path / "run", *changes))[1]
+    assert record.card["data"]["held_out"] == 1
+    Image.new("RGB", (30, 70)).save(tmp_path / "mixed" / held_out[0])
+    with pytest.raises(DataError, match=rf"None of the {len(held_out)} images .* gives a crop of 48 to 64 pixels"):
+        _run("restorer-sr4", settings, tmp_path / "other", *changes)
+
+
+def test_too_few_held_out_images_are_said_before_any_is_decoded(settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 would be held out"):
+        _run("denoiser", settings, tmp_path / "run", "data.validation_fraction=1e-9")
     assert not (tmp_path / "cache").exists()
 
 

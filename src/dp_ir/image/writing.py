@@ -103,15 +103,10 @@ def write_image(
 
     The file is written beside its destination and renamed, so it appears whole or not at all. Its samples are converted
     back to the colour profile of the source, which is embedded, so wide-gamut colours survive; what cannot be converted
-<<<<<<< HEAD
-    back (CMYK) is tagged as sRGB, a source without profile gives untagged sRGB, and BMP, which knows no profiles, gets
-    sRGB. Of the metadata (EXIF, XMP, IPTC, resolution, text) the file gets what its format can hold, with the new size.
-    Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
-=======
     back (CMYK) is tagged as sRGB, a source that describes no colours gives untagged sRGB, and BMP, which knows no
     profiles, gets sRGB. Values below 0 or above 1 of a float source that the file cannot hold are clipped with a
-    warning. EXIF is carried into all but BMP. Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
->>>>>>> h-colour
+    warning. Of the metadata (EXIF, XMP, IPTC, resolution, text) the file gets what its format can hold, with the new
+    size. Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
     resolution (4:4:4), WebP lossily, PNG and TIFF losslessly.
 
     Where the format has no transparency (JPEG, BMP) the picture is laid over white, as on paper.
