@@ -39,8 +39,12 @@ from dp_ir.tasks import Task, get_task
 THREADS = 2
 """Of everything that is timed here."""
 
-TIMES = (("sr4", 128, 128, 0.45), ("sr4", 256, 256, 2.0), ("photo", 128, 128, 0.45), ("clean", 3000, 4000, 25.0))
-"""Bundle, height and width of the observation, and the longest time in seconds."""
+TIMES = {
+    "time": (("sr4", 128, 128, 0.45), ("sr4", 256, 256, 2.0)),
+    "photo": (("photo", 128, 128, 0.45),),
+    "clean": (("clean", 3000, 4000, 25.0),),
+}
+"""By section: bundle, height and width of the observation, and the longest time in seconds."""
 
 LONG = 10.0
 """Seconds from which a restoration is timed only once more."""
@@ -81,11 +85,11 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def restoration_times(report: Report, options: argparse.Namespace, bundles: Mapping[str, str]) -> None:
+def restoration_times(report: Report, options: argparse.Namespace, bundles: Mapping[str, str], *, section: str) -> None:
     """Seconds of one restoration once everything is loaded."""
     rows = []
     with threads(THREADS):
-        for bundle, height, width, limit in TIMES:
+        for bundle, height, width, limit in TIMES[section]:
             if bundle not in bundles:
                 report.state(f"The time of '{bundle}' is left out: there is no such bundle.")
                 continue
@@ -207,7 +211,12 @@ def denoiser(report: Report, options: argparse.Namespace, bundles: Mapping[str, 
 
 
 MEASURES: dict[str, dict[str, Callable[[Report, argparse.Namespace, Mapping[str, str]], None]]] = {
-    "time": {"The time of one image": restoration_times, "The comparison with DiffPIR": against_diffpir},
+    "time": {
+        "The time of one image": partial(restoration_times, section="time"),
+        "The comparison with DiffPIR": against_diffpir,
+    },
+    "photo": {"The time of photo": partial(restoration_times, section="photo")},
+    "clean": {"The time of clean": partial(restoration_times, section="clean")},
     "networks": {"The denoiser": denoiser},
 }
 """By section, and what is left out where it cannot be measured."""

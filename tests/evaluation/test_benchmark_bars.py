@@ -80,7 +80,8 @@ def bars(monkeypatch):
     """The command, as a function of its arguments that gives its exit status; what is tested elsewhere is cut short."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     measures = importlib.import_module("bar_measures")
-    monkeypatch.setattr(measures, "TIMES", (("sr4", 8, 8, 60.0), ("unknown", 8, 8, 60.0)))
+    times = {"time": (("sr4", 8, 8, 60.0), ("unknown", 8, 8, 60.0)), "photo": (), "clean": (("clean", 12, 8, 60.0),)}
+    monkeypatch.setattr(measures, "TIMES", times)
     monkeypatch.setattr(measures, "PEER_CALLS", 3)
     monkeypatch.setattr(measures, "THREADS", 1)
     monkeypatch.setattr("dp_ir.evaluation.noise_method.DEFAULT_GRID", (0.0, 0.02, 0.04))
@@ -164,6 +165,7 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
         assert calibrated["measured"] == pytest.approx(abs(float(ratio) - 1), abs=0.006)
 
     assert ("time of one image", "sr4, 8x8 -> 32x32") in judged
+    assert ("time of one image", "clean, 8x12 -> 8x12") in judged
     assert judged["seconds, DiffPIR, 100 calls / DP-IR", "sr4, Set14, first 1"] > 0
 
     deblur = rows(report, "deblur")
