@@ -351,9 +351,20 @@ def test_start_from_whatever_a_restorer_is_loaded_from(form: str, settings: list
     else:
         source = tmp_path / "bundle"
         Restoration.restorer_only(network).save_pretrained(source)
-    small = ["network.architecture=rlfn", "data.patch=16", "optim.steps=1", "optim.learning_rate=1e-12"]
+    small = [
+        "network.architecture=rlfn",
+        "data.patch=96",
+        "optim.batch=1",
+        "optim.steps=1",
+        "optim.learning_rate=1e-12",
+    ]
     config = ["network.config.channels=8", "network.config.attention_channels=4", "network.config.blocks=1"]
-    given = [*settings, *small, *config, f"network.init={source}"]
+    large = tmp_path / "large"  # this network takes nothing smaller than 23 pixels
+    large.mkdir()
+    for number in range(12):
+        Image.effect_noise((128, 128), 60).convert("RGB").save(large / f"{number}.png")
+    sizes = [f"data.clean={large}", "data.validation_crop=96"]
+    given = [*settings, *small, *config, *sizes, f"network.init={source}"]
     trained, record = load_network(train("restorer", "restorer-sr4", given, tmp_path / "run", metrics=METRICS))
     for name, value in network.state_dict().items():
         torch.testing.assert_close(trained.state_dict()[name], value)

@@ -36,7 +36,8 @@ class Start:
         """What the network and its first weights are, for `history.History`."""
         return {
             "network.config": dict(cast(Any, self.network.config)),
-            "network.init_sha256": {name: origin.sha256 for name, origin in self.origins.items()},
+            "network.init_sha256": self.origins[""].sha256 if "" in self.origins else None,
+            "network.init_parts_sha256": {name: origin.sha256 for name, origin in self.origins.items() if name},
         }
 
     @property
