@@ -362,8 +362,8 @@ def test_start_from_whatever_a_restorer_is_loaded_from(form: str, settings: list
     large = tmp_path / "large"  # this network takes nothing smaller than 23 pixels
     large.mkdir()
     for number in range(12):
-        Image.effect_noise((128, 128), 60).convert("RGB").save(large / f"{number}.png")
-    sizes = [f"data.clean={large}", "data.validation_crop=96"]
+        Image.effect_noise((160, 160), 60).convert("RGB").save(large / f"{number}.png")
+    sizes = [f"data.clean={large}", "data.validation_crop=96", "optim.learning_rate=1e-12"]
     given = [*settings, *small, *config, *sizes, f"network.init={source}"]
     trained, record = load_network(train("restorer", "restorer-sr4", given, tmp_path / "run", metrics=METRICS))
     for name, value in network.state_dict().items():
