@@ -40,7 +40,7 @@ OFFICIAL = {
 }
 
 
-class _InterruptedError(Exception):
+class InterruptedRunError(Exception):
     pass
 
 
@@ -68,7 +68,7 @@ def changes(large_photos: Path, tmp_path: Path) -> list[str]:
 def _run(recipe: str, changes: list[str], out: Path, *extra: str, stop_at: int | None = None) -> Path:
     def watch(progress: Progress) -> None:
         if progress.step == stop_at:
-            raise _InterruptedError
+            raise InterruptedRunError
 
     return train(recipe.partition("-")[0], recipe, [*changes, *extra], out, metrics=METRICS, watch=watch)
 
@@ -77,7 +77,7 @@ def _run(recipe: str, changes: list[str], out: Path, *extra: str, stop_at: int |
 def test_chance_is_the_same_after_an_interruption(recipe: str, changes: list[str], tmp_path: Path) -> None:
     extra = [*TINY[recipe], "optim.steps=5"]
     _, whole = load_network(_run(recipe, changes, tmp_path / "whole", *extra))
-    with pytest.raises(_InterruptedError):
+    with pytest.raises(InterruptedRunError):
         _run(recipe, changes, tmp_path / "parts", *extra, stop_at=3)
     _, parts = load_network(_run(recipe, changes, tmp_path / "parts", *extra))
     assert whole.sha256 == parts.sha256

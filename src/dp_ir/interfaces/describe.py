@@ -23,8 +23,8 @@ from dp_ir.errors import CheckpointError
 from dp_ir.image import read_image
 from dp_ir.image.headers import HEAD_BYTES, identify
 from dp_ir.image.photo_facts import photo_facts
-from dp_ir.restoration.choice import advice, suited_bundle
 from dp_ir.tasks import get_task
+from dp_ir.tasks.choice import advice, suited_bundle
 
 _TENSORS_SHOWN = 5
 
