@@ -191,7 +191,7 @@ def test_a_store_is_known_by_its_images_wherever_they_lie(photos: Path, tmp_path
     copy = open_store(tmp_path / "copy", tmp_path / "cache", named_images(tmp_path / "copy"))
     assert copy.key != first.key
     assert copy.identity == first.identity
-    index = tmp_path / "cache" / f"images-{copy.key}.json"
+    index = tmp_path / "cache" / f"{copy.key}.json"
     content = json.loads(index.read_text())
     del content["sha256"]  # as stores of before were written
     index.write_text(json.dumps(content))
