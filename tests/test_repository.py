@@ -108,7 +108,7 @@ def test_modules_can_be_read_in_one_sitting():
 def test_shipped_weights_stay_small():
     zoo = ROOT / "src" / "dp_ir" / "zoo"
     weights = [path for path in tracked_files() if path.is_relative_to(zoo) and path.suffix != ".md"]
-    assert sum(path.stat().st_size for path in weights) < 80e6  # of all tasks together
+    assert sum(path.stat().st_size for path in weights) < 90e6  # of all tasks together
     assert not [path for path in tracked_files() if path.suffix in {".pth", ".pt", ".ckpt", ".pkl", ".bin"}]
 
 

@@ -6,6 +6,13 @@ OWN = {
     "unet-denoiser": {"channels": [8, 16], "blocks": [1, 1], "encoding": 8, "sigma_range": [0.01, 0.5]},
     "fusion-3ca": {"channels": 8, "blocks": 1, "encoding": 8},
     "fast-fusion": {"channels": [8, 16], "blocks": [1, 1, 1], "encoding": 8},
+    "fast-photo": {
+        "channels": [8, 8],
+        "blocks": [1, 1],
+        "enlarging_channels": 8,
+        "enlarging_blocks": 1,
+        "scale": 4,
+    },
     "fast-sr": {"channels": 8, "blocks": 1, "scale": 4},
     "fast-deblur": {"channels": [8, 8], "blocks": [1, 1]},
     "fast-burst": {"channels": [8, 8], "blocks": [1, 1]},

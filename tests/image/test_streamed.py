@@ -9,7 +9,7 @@ from image_profiles import rgb_profile
 from PIL import Image
 
 from dp_ir.errors import ImageWriteError
-from dp_ir.image import Picture, from_array, read_image, streamed, write_image
+from dp_ir.image import Picture, from_array, read_image, streamed, tiff, write_image
 from dp_ir.image.crop import crop_picture
 from dp_ir.image.metadata import Metadata
 from dp_ir.image.streamed import stream_image
@@ -84,14 +84,18 @@ def test_what_is_encoded_at_the_end_is_the_same_file(tmp_path, suffix):
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_large_tiffs_have_64_bit_offsets(tmp_path, monkeypatch):
-    monkeypatch.setattr(streamed, "_TIFF_LIMIT", 1000)
+@pytest.mark.parametrize("streams", [True, False])
+def test_large_tiffs_have_64_bit_offsets(tmp_path, monkeypatch, streams):
+    monkeypatch.setattr(streamed, "LARGEST_TIFF", 1000)
+    monkeypatch.setattr(tiff, "LARGEST_TIFF", 1000)
     picture = picture_of(300, 310, channels=4, depth=16, exif=exif_block(), profile=rgb_profile())
-    stream(tmp_path / "a.tif", picture, 64)
+    if streams:
+        stream(tmp_path / "a.tif", picture, 64)
+    else:
+        write_image(tmp_path / "a.tif", picture)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff
-        assert file.pages[0].is_tiled
-        assert file.pages[0].tilewidth == 256
+        assert file.pages[0].is_tiled == streams
     read = read_image(tmp_path / "a.tif")
     assert np.array_equal(read.pixels, picture.pixels) or np.abs(read.pixels - picture.pixels).max() < 1e-3
     assert np.array_equal(read.alpha, picture.alpha)

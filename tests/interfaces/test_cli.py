@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -206,3 +207,32 @@ def test_a_recipe_that_cannot_be_followed_is_one_sentence(dp_ir, tmp_path, argum
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), "no one reads standard output any more"),
+        (OSError(28, "No space left on device"), "something cannot be written (No space left on device)"),
+        (PermissionError(13, "Permission denied", "a/cache"), "a/cache cannot be used (Permission denied)"),
+    ],
+)
+def test_an_error_of_the_system_is_one_sentence(dp_ir, monkeypatch, error, sentence):
+    def fail(source):
+        raise error
+
+    monkeypatch.setattr("dp_ir.interfaces.describe.describe", fail)
+    result = dp_ir("info", "sr4")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"dp-ir: {sentence}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+def test_a_standard_output_that_takes_nothing_is_one_sentence(output):
+    command = f'"{sys.executable}" -m dp_ir --version {output}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("dp-ir: ")
+    assert done.stderr.count("\n") == 1

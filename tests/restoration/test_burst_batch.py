@@ -1,13 +1,18 @@
 """Batches of bursts: what counts as one, what its results are called, and what linear results are."""
 
+import io
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageCms
 
 from dp_ir.errors import ImageWriteError
+from dp_ir.image import write_image
 from dp_ir.image.camera import GAMMA
+from dp_ir.image.colour import srgb_decode
 from dp_ir.image.picture import Picture
 from dp_ir.restoration.batch import Status, plan_batch
 from dp_ir.restoration.files import pictures_of
@@ -139,9 +144,26 @@ def test_linear_results_and_their_statistics_are_those_of_the_light():
     samples = tuple(Picture(shown(values), bit_depth=16) for values in light)
     result = RestorationResult(samples[0], samples[0], samples, samples[0], np.zeros((4, 5, 3), np.float32), {})
     *found, mean, std = pictures_of(result, linear=True)
-    np.testing.assert_allclose(np.stack([picture.pixels for picture in found]), light, atol=1e-4)
-    np.testing.assert_allclose(mean.pixels, light.mean(0), atol=1e-4)
+    np.testing.assert_allclose(np.stack([srgb_decode(picture.pixels) for picture in found]), light, atol=1e-4)
+    np.testing.assert_allclose(srgb_decode(mean.pixels), light.mean(0), atol=1e-4)
     np.testing.assert_allclose(std.pixels, light.std(0, ddof=1), atol=1e-4)
     assert {picture.bit_depth for picture in found} == {mean.bit_depth} == {16}
     (single,) = pictures_of(RestorationResult(samples[1], samples[1], None, None, None, {}), linear=True)
-    np.testing.assert_allclose(single.pixels, light[1], atol=1e-4)
+    np.testing.assert_allclose(srgb_decode(single.pixels), light[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_files_of_linear_results_hold_light_and_say_so(tmp_path, suffix):
+    light = np.random.default_rng(1).uniform(0, 1, (2, 6, 7, 3))
+    samples = tuple(Picture(shown(values), bit_depth=16) for values in light)
+    result = RestorationResult(samples[0], samples[0], samples, samples[0], np.zeros((6, 7, 3), np.float32), {})
+    *_, mean, _ = pictures_of(result, linear=True)
+    write_image(tmp_path / f"mean{suffix}", mean)
+    data = (tmp_path / f"mean{suffix}").read_bytes()
+    stored = imagecodecs.png_decode(data) if suffix == ".png" else tifffile.imread(tmp_path / f"mean{suffix}")
+    np.testing.assert_allclose(stored / 65535, light.mean(0), atol=1e-4)
+    with Image.open(tmp_path / f"mean{suffix}") as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+    grey = Image.fromarray(np.full((1, 1, 3), 55, np.uint8))  # of which a display with sRGB's curve makes 128
+    out = ImageCms.profileToProfile(grey, profile, ImageCms.createProfile("sRGB"), renderingIntent=1)
+    np.testing.assert_allclose(np.asarray(out), 128, atol=1)

@@ -9,7 +9,7 @@ from dp_ir.errors import DataError
 from dp_ir.training.data import is_held_out
 from dp_ir.training.fingerprint import SAME_IMAGE, Fingerprint, known_images, matching_test_image
 from dp_ir.training.recipe import DataRecipe
-from dp_ir.training.store import open_store
+from dp_ir.training.store import named_images, open_store
 
 
 def test_split_of_the_shipped_weights_follows_its_rule_and_shares_no_image_with_the_tests() -> None:
@@ -48,6 +48,6 @@ def test_training_on_a_test_image_is_refused(photos: Path, tmp_path: Path, monke
     pixels = np.asarray(Image.open(photos / "photo_03.png"), dtype=np.float32)
     known = [KnownImage("famous.png", Fingerprint.of(pixels), "Famous12")]
     monkeypatch.setattr(store_module, "known_images", lambda table: known)
-    with pytest.raises(DataError, match=r"photo_03\.png is the image famous\.png of the test set Famous12"):
-        open_store(photos, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"photo_03\.png \(is the image famous\.png of the test set Famous12"):
+        open_store(photos, tmp_path / "cache", named_images(photos))
     assert not list((tmp_path / "cache").iterdir())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import errno
 import math
 import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
 from PIL import Image
+from tiny_runs import BRIDGES, FUSIONS, TINY, InterruptedRunError, figures_of, low_resolution, run_tiny
 
 from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
@@ -21,63 +24,16 @@ from dp_ir.errors import CheckpointError, DataError, RecipeError
 from dp_ir.evaluation.judges import judges
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import parse_method
-from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train
-from dp_ir.training.trainer import Progress, learning_rate_factor
-
-METRICS = {"mse": lambda output, target: (output - target).square().mean((1, 2, 3))}
-
-TINY = {
-    "denoiser": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
-    "restorer-sr4": ["network.config.channels=16", "network.config.blocks=1", "data.patch=16"],
-    "fusion-estimate": ["network.config.channels=[16,16]", "network.config.blocks=[1,1,1]", "data.patch=16"],
-    "fusion-sr4": [
-        "network.config.channels=[16,16]",
-        "network.config.blocks=[1,1,1]",
-        "data.patch=16",
-        "chain.steps=2",
-        "score.lpips=0",
-        "score.lpips_half=0",
-    ],
-    "pmrf-sr4": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
-    "indi-sr4": ["network.config.channels=[16,16]", "network.config.blocks=[1,1]", "data.patch=16"],
-}
-FUSIONS = ("fusion-estimate", "fusion-sr4")
-BRIDGES = ("pmrf-sr4", "indi-sr4")
-
-
-class _InterruptedError(Exception):
-    pass
-
-
-def _run(recipe: str, settings: list[str], out: Path, *extra: str, stop_at: int | None = None) -> Path:
-    def watch(progress: Progress) -> None:
-        if progress.step == stop_at:
-            raise _InterruptedError
-
-    kind = "bridge" if recipe in BRIDGES else recipe.partition("-")[0]
-    return train(kind, recipe, [*settings, *TINY[recipe], *extra], out, metrics=METRICS, watch=watch)
-
-
-def _figures(out: Path) -> list[dict[str, float]]:
-    with (out / "validation.csv").open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _low_resolution(photos: Path, folder: Path, brightness: float = 1) -> Path:
-    folder.mkdir()
-    for file in photos.iterdir():
-        with Image.open(file) as image:
-            small = image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX)
-            small.point(lambda value: value * brightness).save(folder / file.name)
-    return folder
+from dp_ir.training.trainer import learning_rate_factor
 
 
 @pytest.fixture
 def partners(settings: list[str], tmp_path: Path) -> list[str]:
-    restorer = _run("restorer-sr4", settings, tmp_path / "restorer", "optim.steps=2")
-    denoiser = _run("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
+    restorer = run_tiny("restorer-sr4", settings, tmp_path / "restorer", "optim.steps=2")
+    denoiser = run_tiny("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
     # Nothing can be told by probing networks that were hardly trained.
     probe = [f"partners.{kind}_info.probe=false" for kind in ("restorer", "denoiser")]
     return [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}", *probe]
@@ -88,11 +44,11 @@ def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     recipe: str, settings: list[str], partners: list[str], tmp_path: Path
 ) -> None:
     extra = ["optim.steps=8", *(partners if recipe in (*FUSIONS, *BRIDGES) else [])]
-    whole, record = load_network(_run(recipe, settings, tmp_path / "whole", *extra))
+    whole, record = load_network(run_tiny(recipe, settings, tmp_path / "whole", *extra))
     # Checkpoints are written every third step: this one dies with step 5 done and must repeat steps 4 and 5.
-    with pytest.raises(_InterruptedError):
-        _run(recipe, settings, tmp_path / "parts", *extra, stop_at=5)
-    parts, resumed = load_network(_run(recipe, settings, tmp_path / "parts", *extra))
+    with pytest.raises(InterruptedRunError):
+        run_tiny(recipe, settings, tmp_path / "parts", *extra, stop_at=5)
+    parts, resumed = load_network(run_tiny(recipe, settings, tmp_path / "parts", *extra))
     assert record.sha256 == resumed.sha256
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
@@ -104,8 +60,8 @@ def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
 def test_bridge_beats_its_start_and_is_a_method(
     recipe: str, settings: list[str], partners: list[str], photos: Path, tmp_path: Path
 ) -> None:
-    file = _run(recipe, settings, tmp_path / "run", "optim.steps=60", "optim.learning_rate=3e-3", *partners)
-    figures = _figures(tmp_path / "run")[-1]
+    file = run_tiny(recipe, settings, tmp_path / "run", "optim.steps=60", "optim.learning_rate=3e-3", *partners)
+    figures = figures_of(tmp_path / "run")[-1]
     assert figures["mse_t0.25"] < figures["mse_t0.5"] < figures["mse_t1"]  # the less of the start, the easier
     start = f",restorer={tmp_path / 'restorer' / 'restorer.safetensors'}" if recipe == "pmrf-sr4" else ""
     method = parse_method(f"mine=bridge:{file},steps=3{start}", device="cpu")
@@ -120,8 +76,8 @@ def test_bridge_beats_its_start_and_is_a_method(
 
 def test_bridge_that_starts_from_a_restorer_names_it(settings: list[str], partners: list[str], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"set partners\.restorer"):
-        _run("pmrf-sr4", settings, tmp_path / "run")
-    file = _run("pmrf-sr4", settings, tmp_path / "run", "optim.steps=1", *partners)
+        run_tiny("pmrf-sr4", settings, tmp_path / "run")
+    file = run_tiny("pmrf-sr4", settings, tmp_path / "run", "optim.steps=1", *partners)
     with pytest.raises(DataError, match="name the restorer"):
         parse_method(f"bridge:{file}", device="cpu")
     with pytest.raises(DataError, match="trained for another restorer"):
@@ -129,12 +85,12 @@ def test_bridge_that_starts_from_a_restorer_names_it(settings: list[str], partne
 
 
 def test_finished_run_trains_no_more_and_brings_back_its_weights(settings: list[str], tmp_path: Path) -> None:
-    file = _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
+    file = run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=3")
     before = file.read_bytes()
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
+    run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
     assert file.read_bytes() == before
     file.unlink()
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
+    run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=3", stop_at=3)
     assert file.read_bytes() == before
 
 
@@ -149,10 +105,10 @@ def test_training_improves_what_it_is_trained_for(
         extra[0] = "optim.steps=100"  # a distribution is learnt more slowly than a mean
     if recipe in ("restorer-sr4", "indi-sr4"):
         # Bicubic interpolation, where the restorer starts, is hard to beat on smooth shapes; not so for dark inputs.
-        extra.append(f"data.observation={_low_resolution(photos, tmp_path / 'dark', brightness=0.5)}")
-    _run(recipe, settings, tmp_path / "start", *extra, "optim.learning_rate=1e-12", "optim.steps=1")
-    _run(recipe, settings, tmp_path / "run", *extra)
-    before, after = _figures(tmp_path / "start")[-1], _figures(tmp_path / "run")[-1]
+        extra.append(f"data.observation={low_resolution(photos, tmp_path / 'dark', brightness=0.5)}")
+    run_tiny(recipe, settings, tmp_path / "start", *extra, "optim.learning_rate=1e-12", "optim.steps=1")
+    run_tiny(recipe, settings, tmp_path / "run", *extra)
+    before, after = figures_of(tmp_path / "start")[-1], figures_of(tmp_path / "run")[-1]
     judged = {"denoiser": "mse_sigma", "fusion-estimate": "mse_fused", "fusion-sr4": "score"}.get(recipe, "mse_t1")
     if recipe == "restorer-sr4":
         judged = "mse"
@@ -165,7 +121,9 @@ def test_training_improves_what_it_is_trained_for(
 
 
 def test_card_names_data_partners_time_and_hardware(settings: list[str], partners: list[str], tmp_path: Path) -> None:
-    file = _run("fusion-estimate", settings, tmp_path / "run", "optim.steps=2", "data.description=shapes", *partners)
+    file = run_tiny(
+        "fusion-estimate", settings, tmp_path / "run", "optim.steps=2", "data.description=shapes", *partners
+    )
     _, record = load_network(file)
     for kind in ("restorer", "denoiser"):
         path = next(p.partition("=")[2] for p in partners if p.startswith(f"partners.{kind}="))
@@ -179,7 +137,7 @@ def test_card_names_data_partners_time_and_hardware(settings: list[str], partner
 
 
 def test_card_of_a_fusion_trained_through_its_chain(settings: list[str], partners: list[str], tmp_path: Path) -> None:
-    record = load_network(_run("fusion-sr4", settings, tmp_path / "run", "optim.steps=2", *partners))[1]
+    record = load_network(run_tiny("fusion-sr4", settings, tmp_path / "run", "optim.steps=2", *partners))[1]
     assert chain_settings(record.chain)["steps"] == 2
     assert record.card["training"]["objective"] == "energy-score"
     assert record.card["training"]["score"] == asdict(ScoreRecipe(bands=1, lpips=0, lpips_half=0))
@@ -198,7 +156,7 @@ def test_a_foreign_restorer_is_a_partner_in_its_own_units(
     def trained(name: str, *stated: str) -> tuple[dict[str, torch.Tensor], NetworkRecord]:
         out = tmp_path / f"run-{name}-{len(stated)}"
         changes = ["optim.steps=2", *partners, f"partners.restorer={tmp_path / name}", *stated]
-        fusion, record = load_network(_run("fusion-estimate", settings, out, *changes))
+        fusion, record = load_network(run_tiny("fusion-estimate", settings, out, *changes))
         return fusion.state_dict(), record
 
     inferred, record = trained("rlfn_x4.pth")
@@ -215,9 +173,9 @@ def test_a_fusion_is_trained_at_levels_that_the_denoiser_knows(
 ) -> None:
     narrow = "partners.denoiser_info.sigma_range=[0.01,0.3]"
     with pytest.raises(RecipeError, match=r"0\.005 to 1, .* 0\.01 to 0\.3: set noise\.low=0\.01 noise\.high=0\.3"):
-        _run("fusion-estimate", settings, tmp_path / "run", *partners, narrow)
+        run_tiny("fusion-estimate", settings, tmp_path / "run", *partners, narrow)
     levels = ["noise.low=0.01", "noise.high=0.3", "optim.steps=1"]
-    _, record = load_network(_run("fusion-estimate", settings, tmp_path / "run", *partners, narrow, *levels))
+    _, record = load_network(run_tiny("fusion-estimate", settings, tmp_path / "run", *partners, narrow, *levels))
     assert record.info["sigma_range"] == [0.01, 0.3]
 
 
@@ -249,7 +207,7 @@ def test_what_is_wrong_is_said_before_the_restorer_runs(
     changes: list[str], message: str, settings: list[str], partners: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises((RecipeError, DataError), match=message):
-        _run("fusion-sr4", settings, tmp_path / "run", *partners, *changes)
+        run_tiny("fusion-sr4", settings, tmp_path / "run", *partners, *changes)
     assert not list((tmp_path / "cache").glob("restored-*"))
 
 
@@ -293,48 +251,6 @@ def test_a_fusion_learns_from_the_features_of_lpips(
     assert not torch.equal(*weights)
 
 
-def test_start_from_given_weights(settings: list[str], tmp_path: Path) -> None:
-    first = _run("denoiser", settings, tmp_path / "first", "optim.steps=3")
-    extra = [f"network.init={first}", "optim.steps=1", "optim.learning_rate=1e-12"]
-    second = _run("denoiser", settings, tmp_path / "second", *extra)
-    start, before = load_network(first)
-    network, record = load_network(second)
-    for name, value in start.state_dict().items():
-        torch.testing.assert_close(network.state_dict()[name], value)
-    origin = record.card["training"]["started_from"]
-    assert (origin["sha256"], origin["training"]["steps"]) == (before.sha256, 3)
-    with pytest.raises(RecipeError, match="make the two agree"):
-        _run("denoiser", settings, tmp_path / "third", f"network.init={first}", "network.config.channels=[16,32]")
-
-
-def test_parts_start_from_files_and_a_restorer_from_a_denoiser(settings: list[str], tmp_path: Path) -> None:
-    denoiser = _run("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
-    config = load_network(denoiser)[1].config
-    small = {"channels": 8, "blocks": 1, "scale": 4}
-    save_network(tmp_path / "sr.safetensors", build("fast-sr", small), kind="restorer")
-    given = [
-        *settings,
-        *("data.task=sr4", "data.patch=16", "optim.steps=1", "optim.batch=1", "optim.learning_rate=1e-12"),
-        *("network.config.enlarging_channels=8", "network.config.enlarging_blocks=1", "network.init_sigma=0.1"),
-        *(f"network.config.{name}={config[name]}" for name in ("channels", "blocks")),
-        f"network.init_parts.clean={denoiser}",
-        f"network.init_parts.enlarge={tmp_path / 'sr.safetensors'}",
-    ]
-    network, record = load_network(train("restorer", "restorer-photo", given, tmp_path / "run"))
-    cleaning = FastDeblur.from_denoiser(load_network(denoiser)[0], 0.1)
-    observation = torch.rand(1, 3, 8, 8)
-    with torch.no_grad():
-        torch.testing.assert_close(network.clean(observation), cleaning(observation))
-    origin = record.card["training"]["clean_started_from"]
-    assert (origin["sha256"], origin["training"]["steps"]) == (load_network(denoiser)[1].sha256, 2)
-    assert "enlarge_started_from" in record.card["training"]
-    with pytest.raises(RecipeError, match="has not: its parts are clean, enlarge"):
-        train("restorer", "restorer-photo", [*given, f"network.init_parts.head={denoiser}"], tmp_path / "other")
-    wrong = [*given, "network.config.enlarging_blocks=2"]
-    with pytest.raises(RecipeError, match="asks for a part enlarge with"):
-        train("restorer", "restorer-photo", wrong, tmp_path / "another")
-
-
 @pytest.mark.parametrize("recipe", ["denoiser", "fusion-sr4"])
 def test_two_processes_train_what_one_does(
     recipe: str, settings: list[str], partners: list[str], tmp_path: Path
@@ -343,7 +259,7 @@ def test_two_processes_train_what_one_does(
     # Of a chain of five calls each is computed once more on the way back, see `chain_objective._KEPT_CALLS`.
     changes = ["optim.steps=4", *(["chain.steps=5", *partners] if recipe in FUSIONS else [])]
     extra = [*settings, *TINY[recipe], *changes]
-    alone = _run(recipe, settings, tmp_path / "one", *changes)
+    alone = run_tiny(recipe, settings, tmp_path / "one", *changes)
     # accelerate starts several processes for --multi_gpu only; ACCELERATE_USE_CPU makes them run on the CPU.
     launch = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
     command = [sys.executable, "-m", *launch.split(), "-m", "dp_ir", "train", kind]
@@ -358,57 +274,11 @@ def test_two_processes_train_what_one_does(
 
 
 def test_given_pairs_train_without_a_degradation(photos: Path, settings: list[str], tmp_path: Path) -> None:
-    low = _low_resolution(photos, tmp_path / "low")
-    _run("restorer-sr4", settings, tmp_path / "run", f"data.observation={low}", "optim.steps=2")
+    low = low_resolution(photos, tmp_path / "low")
+    run_tiny("restorer-sr4", settings, tmp_path / "run", f"data.observation={low}", "optim.steps=2")
     (low / "photo_00.png").unlink()
     with pytest.raises(DataError, match="photo_00"):
-        _run("restorer-sr4", settings, tmp_path / "other", f"data.observation={low}", "optim.steps=2")
-
-
-def test_damaged_or_foreign_checkpoint_is_refused(settings: list[str], tmp_path: Path) -> None:
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
-    with pytest.raises(CheckpointError, match="another folder"):
-        _run("denoiser", settings, tmp_path / "run", "optim.steps=6", "network.config.channels=[16,32]")
-    checkpoint = tmp_path / "run" / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="remove it to begin anew"):
-        _run("denoiser", settings, tmp_path / "run", "optim.steps=6")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("seed=9", r"with seed=0, the recipe asks for seed=9: use another"),
-        ("network.init=INIT", r"with network\.init=None, the recipe asks for network\.init=.*: use another"),
-        ("partners.restorer=OTHER", r"with partners\.restorer_sha256=.*: use another"),
-        ("chain.tau=400", r"with chain\.tau=500\.0, the recipe asks for chain\.tau=400\.0: use another"),
-        ("score.draws=3", r"with score\.draws=2, the recipe asks for score\.draws=3: use another"),
-    ],
-)
-def test_a_run_goes_on_only_with_what_it_was_trained_for(
-    change: str, message: str, settings: list[str], partners: list[str], tmp_path: Path
-) -> None:
-    began = [*partners, "network.config.detail=null", "optim.steps=1"]
-    written = _run("fusion-sr4", settings, tmp_path / "run", *began)
-    torch.manual_seed(5)
-    save_network(tmp_path / "other.safetensors", build("fast-sr", {"channels": 8, "blocks": 1}), kind="restorer")
-    change = change.replace("INIT", str(written)).replace("OTHER", str(tmp_path / "other.safetensors"))
-    with pytest.raises(CheckpointError, match=message):
-        _run("fusion-sr4", settings, tmp_path / "run", *began, change)
-    # A checkpoint of before this was kept has nothing to compare.
-    checkpoint = tmp_path / "run" / "checkpoint.pt"
-    state = torch.load(checkpoint, weights_only=True)
-    del state["trained_for"]
-    torch.save(state, checkpoint)
-    (tmp_path / "run" / "validation.csv").unlink()
-    _run("fusion-sr4", settings, tmp_path / "run", *began, change, "optim.steps=2")
-    assert torch.load(checkpoint, weights_only=True)["step"] == 2
-
-
-def test_a_run_has_no_fewer_steps_than_it_has_done(settings: list[str], tmp_path: Path) -> None:
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
-    with pytest.raises(CheckpointError, match="has 3 steps already, the recipe asks for 2"):
-        _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+        run_tiny("restorer-sr4", settings, tmp_path / "other", f"data.observation={low}", "optim.steps=2")
 
 
 def test_a_restorer_of_another_scale_is_refused(settings: list[str], partners: list[str], tmp_path: Path) -> None:
@@ -418,34 +288,36 @@ def test_a_restorer_of_another_scale_is_refused(settings: list[str], partners: l
         kind="restorer",
     )
     with pytest.raises(RecipeError, match=r"same-size\.safetensors enlarges 1 times .* the task sr4 needs 4 times"):
-        _run("fusion-sr4", settings, tmp_path / "run", *partners, f"partners.restorer={tmp_path}/same-size.safetensors")
+        run_tiny(
+            "fusion-sr4", settings, tmp_path / "run", *partners, f"partners.restorer={tmp_path}/same-size.safetensors"
+        )
     assert not list((tmp_path / "cache").glob("restored-*"))
 
 
 def test_a_restorer_whose_scale_is_not_known_is_taken(settings: list[str], partners: list[str], tmp_path: Path) -> None:
     unknown = ["partners.restorer_info.scale=null", "network.config.detail=null", "optim.steps=1"]
-    assert _run("fusion-sr4", settings, tmp_path / "run", *partners, *unknown).is_file()
+    assert run_tiny("fusion-sr4", settings, tmp_path / "run", *partners, *unknown).is_file()
 
 
 def test_weights_that_are_no_numbers_are_not_kept(settings: list[str], tmp_path: Path) -> None:
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=2")
+    run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=2")
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     kept = checkpoint.read_bytes()
     diverging = ["optim.steps=8", "log.every=100", "log.checkpoint=1", "optim.learning_rate=1e30", "optim.warm_up=0"]
     with pytest.raises(CheckpointError, match=r"the last checkpoint in .* is from before"):
-        _run("denoiser", settings, tmp_path / "run", *diverging)
+        run_tiny("denoiser", settings, tmp_path / "run", *diverging)
     state = torch.load(checkpoint, weights_only=True)
     assert all(torch.isfinite(value).all() for value in state["model"].values())
     checkpoint.write_bytes(kept)
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=3")
+    run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=3")
 
 
 def test_tables_have_a_row_per_step_after_an_interruption(settings: list[str], tmp_path: Path) -> None:
     logged = ["optim.steps=6", "log.every=1", "log.checkpoint=3"]
-    with pytest.raises(_InterruptedError):
-        _run("denoiser", settings, tmp_path / "run", *logged, stop_at=5)
+    with pytest.raises(InterruptedRunError):
+        run_tiny("denoiser", settings, tmp_path / "run", *logged, stop_at=5)
     assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 1 + 5
-    _run("denoiser", settings, tmp_path / "run", *logged)
+    run_tiny("denoiser", settings, tmp_path / "run", *logged)
     with (tmp_path / "run" / "log.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3", "4", "5", "6"]
 
@@ -454,26 +326,64 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(settings: list[str],
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(CheckpointError, match=r"cannot be written .* name another folder"):
-            _run("denoiser", settings, out)
+            run_tiny("denoiser", settings, out)
     with pytest.raises(DataError, match=r"cannot be stored in .* name another folder \(data\.cache\)"):
-        _run("denoiser", settings, tmp_path / "run", f"data.cache={tmp_path / 'file'}")
+        run_tiny("denoiser", settings, tmp_path / "run", f"data.cache={tmp_path / 'file'}")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_disk_that_fills_up_at_a_checkpoint_leaves_the_last_one(
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=1")
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+
+    def full(state: object, file: BinaryIO) -> None:
+        file.write(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be written \(.*No space left.*make room"):
+        run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=2")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_held_out_images_without_room_for_a_crop_are_left_out(settings: list[str], tmp_path: Path) -> None:
+    held_out = [name for name in (f"{number}.png" for number in range(40)) if is_held_out(name, 0.3)]
+    (tmp_path / "mixed").mkdir()
+    for number in range(40):
+        name = f"{number}.png"
+        Image.new("RGB", (30, 70) if name in held_out[1:] else (70, 70)).save(tmp_path / "mixed" / name)
+    changes = [f"data.clean={tmp_path / 'mixed'}", "optim.steps=1"]
+    with pytest.warns(UserWarning, match=rf"{len(held_out) - 1} of {len(held_out)} images held out .* smaller than 48"):
+        record = load_network(run_tiny("restorer-sr4", settings, tmp_path / "run", *changes))[1]
+    assert record.card["data"]["held_out"] == 1
+    Image.new("RGB", (30, 70)).save(tmp_path / "mixed" / held_out[0])
+    with pytest.raises(DataError, match=rf"None of the {len(held_out)} images .* gives a crop of 48 to 64 pixels"):
+        run_tiny("restorer-sr4", settings, tmp_path / "other", *changes)
+
+
+def test_too_few_held_out_images_are_said_before_any_is_decoded(settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 would be held out"):
+        run_tiny("denoiser", settings, tmp_path / "run", "data.validation_fraction=1e-9")
     assert not (tmp_path / "cache").exists()
 
 
 def test_tensorboard_log_holds_the_loss_and_the_figures(settings: list[str], tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _run("denoiser", settings, tmp_path / "run", "optim.steps=4", "log.tensorboard=true")
+    run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=4", "log.tensorboard=true")
     (events,) = (tmp_path / "run" / "tensorboard").glob("events*")
     log = EventAccumulator(str(events)).Reload()
     assert [event.step for event in log.Scalars("loss")] == [2, 4]
     figure = log.Scalars("mse_sigma0.5")[-1]
-    assert (figure.step, figure.value) == (4, pytest.approx(_figures(tmp_path / "run")[-1]["mse_sigma0.5"], rel=1e-4))
+    assert (figure.step, figure.value) == (4, pytest.approx(figures_of(tmp_path / "run")[-1]["mse_sigma0.5"], rel=1e-4))
 
 
 def test_diverged_training_stops_and_says_so(settings: list[str], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="learning_rate"):
-        _run("denoiser", settings, tmp_path / "run", "optim.steps=40", "optim.learning_rate=1e30")
+        run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=40", "optim.learning_rate=1e30")
 
 
 def test_recipe_of_another_kind_is_refused(settings: list[str], tmp_path: Path) -> None:

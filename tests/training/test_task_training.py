@@ -19,7 +19,7 @@ from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 from dp_ir.training.data import Patches, observe
 from dp_ir.training.run import train
-from dp_ir.training.store import open_store, training_pairs
+from dp_ir.training.store import named_images, open_store, training_pairs
 from dp_ir.training.trainer import Progress
 
 METRICS = {"mse": lambda output, target: (output - target).square().mean((1, 2, 3))}
@@ -40,7 +40,7 @@ OFFICIAL = {
 }
 
 
-class _InterruptedError(Exception):
+class InterruptedRunError(Exception):
     pass
 
 
@@ -68,7 +68,7 @@ def changes(large_photos: Path, tmp_path: Path) -> list[str]:
 def _run(recipe: str, changes: list[str], out: Path, *extra: str, stop_at: int | None = None) -> Path:
     def watch(progress: Progress) -> None:
         if progress.step == stop_at:
-            raise _InterruptedError
+            raise InterruptedRunError
 
     return train(recipe.partition("-")[0], recipe, [*changes, *extra], out, metrics=METRICS, watch=watch)
 
@@ -77,7 +77,7 @@ def _run(recipe: str, changes: list[str], out: Path, *extra: str, stop_at: int |
 def test_chance_is_the_same_after_an_interruption(recipe: str, changes: list[str], tmp_path: Path) -> None:
     extra = [*TINY[recipe], "optim.steps=5"]
     _, whole = load_network(_run(recipe, changes, tmp_path / "whole", *extra))
-    with pytest.raises(_InterruptedError):
+    with pytest.raises(InterruptedRunError):
         _run(recipe, changes, tmp_path / "parts", *extra, stop_at=3)
     _, parts = load_network(_run(recipe, changes, tmp_path / "parts", *extra))
     assert whole.sha256 == parts.sha256
@@ -124,7 +124,13 @@ def test_observations_are_cut_where_the_patch_is() -> None:
 
 
 def test_bursts_are_trained_at_every_length(large_photos: Path, tmp_path: Path) -> None:
-    patches = Patches(open_store(large_photos, tmp_path), range(5), patch=64, align=8, task=get_task("burst"))
+    patches = Patches(
+        open_store(large_photos, tmp_path, named_images(large_photos)),
+        range(5),
+        patch=64,
+        align=8,
+        task=get_task("burst"),
+    )
     lengths = [int(patches[number]["frames"]) for number in range(60)]
     assert 15 <= lengths.count(14) <= 45
     assert min(lengths) <= 3

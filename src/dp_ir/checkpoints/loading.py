@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +18,9 @@ from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, load_network, read_record
 from dp_ir.checkpoints.probe import probe as check_units
-from dp_ir.checkpoints.recognition import recognise
-from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
+from dp_ir.checkpoints.recognition import choose, recognise
+from dp_ir.checkpoints.unwrap import shown
+from dp_ir.checkpoints.weights import read_content, read_metadata, sha256, weight_format
 from dp_ir.errors import CheckpointError, NetworkContractError
 
 Source = str | Path | nn.Module | Restorer | Denoiser
@@ -82,6 +84,7 @@ def read_network(path: Path, kind: Kind | None = None) -> tuple[nn.Module, Netwo
     Raises:
         CheckpointError, UnsafeCheckpointError, MissingExtraError: as `load_restorer`.
     """
+    aside: list[str] = []
     if is_matconvnet(path):
         module = recognise(read_matconvnet(path), str(path))
     elif _says_what_it_is(path):
@@ -90,10 +93,15 @@ def read_network(path: Path, kind: Kind | None = None) -> tuple[nn.Module, Netwo
             raise CheckpointError(f"{path} holds a {record.kind}: expected a {kind}.")
         return module, record
     else:
-        module = recognise(read_state_dict(path), str(path))
+        content, source = read_content(path)
+        module, aside = choose(content, source, path.stat().st_size)
     if kind == "fusion":
         raise CheckpointError(f"{path} holds {architecture_of(module)}: expected a fusion network of `dp-ir train`.")
-    card = {"origin": {"file": path.name, "sha256": sha256(path)}}
+    origin: dict[str, Any] = {"file": path.name, "sha256": sha256(path)}
+    if aside:
+        warnings.warn(f"{path} holds more than the network that is used; left aside: {shown(aside)}.", stacklevel=2)
+        origin["left_aside"] = aside
+    card = {"origin": origin}
     return module, describe(module, kind=kind or _likely_kind(info_of(module)), card=card)
 
 

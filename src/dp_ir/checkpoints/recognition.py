@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dp_ir.checkpoints.architectures import build, build_with_weights
 from dp_ir.checkpoints.layouts import LAYOUTS, Layout, State
 from dp_ir.checkpoints.spandrel_network import spandrel_is_installed, spandrel_network
-from dp_ir.checkpoints.unwrap import shown
+from dp_ir.checkpoints.unwrap import Group, check_tensors, groups, left_aside, shown, unwrap
 from dp_ir.errors import CheckpointError
 
 _SHOWN = 3
@@ -34,6 +35,13 @@ def recognise(state: State, source: str) -> nn.Module:
         CheckpointError: no architecture matches, or the weights do not fit the one that does; the sentence names the
             nearest architecture and what differs.
     """
+    if (network := find(state, source)) is not None:
+        return network
+    raise CheckpointError(_why_nothing_matched(state, source))
+
+
+def find(state: State, source: str) -> nn.Module | None:
+    """As `recognise`, but None where no architecture matches."""
     _check_numbers(state, source)
     for layout in LAYOUTS:
         renamed = layout.rename(state)
@@ -48,9 +56,53 @@ def recognise(state: State, source: str) -> nn.Module:
                 f"from them ({reason}): use the file as it was published."
             ) from error
         return build_with_weights(layout.architecture, config, renamed, source)
-    if (network := spandrel_network(state, source)) is not None:
-        return network
-    raise CheckpointError(_why_nothing_matched(state, source))
+    return spandrel_network(state, source)
+
+
+def choose(content: Any, source: str, size: int) -> tuple[nn.Module, list[str]]:
+    """Build the network that is somewhere in what a weight file held.
+
+    Args:
+        content: what the file held.
+        source: what to call it in errors.
+        size: of the file, bytes.
+
+    Returns:
+        The network, as `recognise` gives it, and the names of what else there is.
+
+    Raises:
+        CheckpointError: none of the groups of tensors is of a known network, or several are; what is said is said of
+            the largest.
+    """
+    largest: dict[str, Tensor] = {}
+    chosen: tuple[Group, nn.Module] | None = None
+    for group in groups(content):
+        if chosen is not None and (group.usual or _shares(group, chosen[0])):
+            continue
+        largest = max(largest, group.state, key=len)
+        try:
+            check_tensors(group.state, source, size)
+            network = find({name: value.detach() for name, value in group.state.items()}, source)
+        except CheckpointError:
+            continue
+        if network is None:
+            continue
+        if chosen is not None:
+            raise CheckpointError(f"{source} holds several networks: save the one to be used alone.")
+        chosen = group, network
+        if group.usual:
+            break
+    if chosen is not None:
+        return chosen[1], left_aside(content, chosen[0].state)
+    unwrap(content, source)  # which says what there is instead of a state dict
+    check_tensors(largest, source, size)
+    return recognise(largest, source), []
+
+
+def _shares(group: Group, other: Group) -> bool:
+    """Whether two groups have tensors in common."""
+    taken = {id(value) for value in other.state.values()}
+    return any(id(value) in taken for value in group.state.values())
 
 
 def _check_numbers(state: State, source: str) -> None:

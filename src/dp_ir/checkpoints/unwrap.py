@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +23,15 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "net_g.", "ne
 """What data-parallel training, compilation and training frameworks put before every name."""
 
 _DEPTH = 4
+_AVERAGED = ("ema_model", "net_g_ema", "netG_ema", "generator_ema", "g_ema")
+_GROUPS = tuple(dict.fromkeys((*(f"{key}." for key in (*_AVERAGED, *WRAPPING_KEYS)), *PREFIXES)))
+"""How the names of a network begin where those of others stand beside it, the averaged one first."""
+_COUNTERS = frozenset({"n_averaged", "num_updates", "total_ops", "total_params"})
+"""Last parts of names that averaging and profilers add; no network has such numbers."""
+_BESIDE = re.compile(
+    r"(.*_)?(loss\w*|criterion|lpips|vgg\d*|percep\w*|disc\w*|critic|net_?d|metrics?)(_.*)?", re.IGNORECASE
+)
+"""First parts of names of what a network is trained with or against."""
 _OWN_NUMBERING = (
     "model.",
     "net.",
@@ -52,6 +63,45 @@ def unwrap(content: Any, source: str) -> dict[str, Tensor]:
     if state is None:
         raise CheckpointError(f"{source} holds {_inventory(content)}: expected a state dict, names with tensors.")
     return _without_prefixes({str(name): value.detach() for name, value in state.items()})
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors of a file that may be those of one network.
+
+    Args:
+        state: names, without the prefixes that all of them share, and tensors.
+        usual: whether it lies where training code puts the network; False for any other state dict.
+    """
+
+    state: dict[str, Tensor]
+    usual: bool
+
+
+def groups(content: Any) -> Iterator[Group]:
+    """Everything in what a file held that may be a network, the likeliest first; see `unwrap`.
+
+    Each state dict comes first as it is, then without counters, losses and discriminators, then the parts of it whose
+    names begin as those of wrapped networks do.
+    """
+    for path, state in _states(content):
+        usual = all(key in WRAPPING_KEYS for key in path)
+        named = {str(name): value for name, value in state.items()}
+        yield from (Group(part, usual) for part in _parts(named, 2))
+
+
+def left_aside(content: Any, taken: Mapping[str, Tensor]) -> list[str]:
+    """Where the tensors of a file lie that are none of those taken, each as the shortest name that tells it."""
+    used = {id(value) for value in taken.values()}
+    places = [
+        ((*path, *str(name).split(".")), id(value) in used)
+        for path, state in _states(content)
+        for name, value in state.items()
+    ]
+    shared = {place[:length] for place, is_used in places if is_used for length in range(len(place) + 1)}
+    unused = (place for place, is_used in places if not is_used)
+    shortest = (next((place[:n] for n in range(1, len(place)) if place[:n] not in shared), place) for place in unused)
+    return list(dict.fromkeys(".".join(place) for place in shortest))
 
 
 def check_tensors(tensors: Mapping[str, Tensor], source: str, size: int) -> None:
@@ -111,6 +161,36 @@ def _find(content: Any, depth: int) -> Mapping[Any, Tensor] | None:
             return found
     states = [value for value in content.values() if _is_state(value)]
     return states[0] if len(states) == 1 else None
+
+
+def _states(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Tensor]]]:
+    """Every state dict where one may be, with the keys that lead to it."""
+    if not isinstance(content, Mapping) or len(path) > _DEPTH:
+        return
+    if _is_state(content):
+        yield path, content
+        return
+    for key in WRAPPING_KEYS:
+        yield from _states(content.get(key), (*path, key))
+    for key, value in content.items():
+        if isinstance(key, str) and key not in WRAPPING_KEYS and _is_state(value):
+            yield (*path, key), value
+    if own := {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}:
+        yield path, own
+
+
+def _parts(state: dict[str, Tensor], depth: int) -> Iterator[dict[str, Tensor]]:
+    """A state dict, itself without what is beside its network, and groups of its names."""
+    yield _without_prefixes(state)
+    counted = {name: value for name, value in state.items() if name.rpartition(".")[2] not in _COUNTERS}
+    plain = _without_prefixes(counted)
+    network = {name: value for name, value in plain.items() if not _BESIDE.fullmatch(name.partition(".")[0])}
+    if 0 < len(network) < len(state):
+        yield _without_prefixes(network)
+    for prefix in _GROUPS if depth else ():
+        part = {name.removeprefix(prefix): value for name, value in network.items() if name.startswith(prefix)}
+        if 0 < len(part) < len(network) and "" not in part:
+            yield from _parts(part, depth - 1)
 
 
 def _is_state(content: Any) -> bool:

@@ -125,16 +125,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: the file is missing, truncated, not a weight file, or holds no state dict of plain tensors.
         UnsafeCheckpointError: loading would execute code; the sentence names what it asked for.
     """
+    content, source = read_content(path)
+    own = weight_format(path) == "safetensors" and OWN_ENTRY in read_metadata(path)
+    tensors: dict[str, Tensor] = content if own else unwrap(content, source)
+    check_tensors(tensors, source, Path(path).stat().st_size)
+    return tensors
+
+
+def read_content(path: str | Path) -> tuple[Any, str]:
+    """Read everything that a weight file holds, unchecked, and what to call the file in errors.
+
+    Raises:
+        CheckpointError, UnsafeCheckpointError: as `read_state_dict`, but not for what the file holds.
+    """
     path = _existing(path)
     found = weight_format(path)
     source = _called(path, found)
-    if found == "safetensors":
-        content: Any = _load_safetensors(path, source)
-        tensors = content if OWN_ENTRY in read_metadata(path) else unwrap(content, source)
-    else:
-        tensors = unwrap(_load_restricted(path, found, source), source)
-    check_tensors(tensors, source, path.stat().st_size)
-    return tensors
+    content = _load_safetensors(path, source) if found == "safetensors" else _load_restricted(path, found, source)
+    return content, source
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -14,11 +14,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from dp_ir.image.icc import BT709, D65, SRGB_CURVE, rgb_profile
+
 FloatArray = NDArray[np.float32]
 
-_D65 = (0.3127, 0.3290, 1.0)
-_BT709 = (0.64, 0.33, 1.0, 0.30, 0.60, 1.0, 0.15, 0.06, 1.0)
-_ADOBE_RGB = (0.64, 0.33, 1.0, 0.21, 0.71, 1.0, 0.15, 0.06, 1.0)
+_ADOBE_RGB = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 _SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 _RELATIVE_COLORIMETRIC = 1
 _BLACK_POINT_COMPENSATION = 0x2000  # cmsFLAGS_BLACKPOINTCOMPENSATION of Little CMS
@@ -27,28 +27,22 @@ _RETURN_TOLERANCE = 4.0 / 255.0  # table-based profiles invert approximately; be
 _ENGINE_ERRORS = (RuntimeError, ValueError, TypeError)
 
 
-def _dated(profile: bytes) -> bytes:
-    """Set the creation date to a constant, so that the same image always gives the same file."""
-    return profile[:24] + bytes.fromhex("07d000010001000000000000") + profile[36:]
-
-
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
     """An ICC profile for sRGB."""
-    return _dated(bytes(imagecodecs.cms_profile("srgb")))
+    return rgb_profile("sRGB", BT709, D65, SRGB_CURVE)
 
 
 @lru_cache(maxsize=1)
 def adobe_rgb_profile() -> bytes:
     """An ICC profile compatible with Adobe RGB (1998), for cameras that name the colour space but embed no profile."""
-    return _dated(
-        bytes(imagecodecs.cms_profile("rgb", whitepoint=_D65, primaries=_ADOBE_RGB, gamma=563.0 / 256.0)),
-    )
+    return rgb_profile("Compatible with Adobe RGB (1998)", _ADOBE_RGB, D65, (563.0 / 256.0,))
 
 
 @lru_cache(maxsize=1)
-def _linear_profile() -> bytes:
-    return bytes(imagecodecs.cms_profile("rgb", whitepoint=_D65, primaries=_BT709, gamma=1.0))
+def linear_profile() -> bytes:
+    """An ICC profile for linear light with the primaries of sRGB."""
+    return rgb_profile("Linear sRGB", BT709, D65, (1.0,))
 
 
 def srgb_encode(linear: FloatArray) -> FloatArray:
@@ -114,7 +108,7 @@ def from_srgb(pixels: FloatArray, profile: bytes | None) -> FloatArray:
     linear = srgb_decode(np.repeat(pixels, 3, axis=-1) if channels == 1 else pixels)
     converted = imagecodecs.cms_transform(
         np.ascontiguousarray(linear),
-        _linear_profile(),
+        linear_profile(),
         profile,
         colorspace="rgb",
         outcolorspace="gray" if channels == 1 else "rgb",
@@ -132,7 +126,7 @@ def _linear_light(values: FloatArray, profile: bytes) -> FloatArray:
     linear = imagecodecs.cms_transform(
         np.ascontiguousarray(samples),
         profile,
-        _linear_profile(),
+        linear_profile(),
         colorspace={1: "gray", 3: "rgb", 4: "cmyk"}[channels],
         outcolorspace="rgb",
         outdtype="float32",

@@ -23,6 +23,7 @@ _RAISE_IT = "raise max_pixels (--max-pixels on the command line) if you trust th
 _BESIDE_PIXELS = 1 << 26  # bytes: profiles, previews and the like of even the smallest image
 
 HEAD_BYTES = 64
+JPEG_LS = 0xF7  # its start-of-frame marker
 
 _FOREIGN_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF file"),
@@ -148,7 +149,7 @@ def _jpeg(file: BinaryIO) -> tuple[int, int]:
             raise ValueError("it has no frame header")
         (length,) = struct.unpack(">H", _take(file, 2))
         # Start-of-frame markers; the three left out of the run are tables (DHT, DAC) and an extension (JPG).
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if marker == JPEG_LS or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             height, width = struct.unpack(">xHH", _take(file, 5))
             return width, height
         _take(file, max(length - 2, 0))

@@ -13,6 +13,7 @@ from dp_ir.errors import ImageReadError
 from dp_ir.image.encoding import encode
 from dp_ir.image.metadata import Metadata, Room, fitted, gathered
 from dp_ir.image.picture import Picture
+from dp_ir.image.png_colour import described_profile
 from dp_ir.image.resolution import Resolution
 from dp_ir.image.samples import Samples, check_floats, scaled, split_alpha, to_picture
 
@@ -118,8 +119,11 @@ def samples_from_pil(image: Image.Image, format_name: str) -> Samples:
             )
         array, full_scale = np.asarray(image if mode == target else image.convert(target)), 255.0
     colours, alpha = (array, None) if mode == "CMYK" else split_alpha(array)
-    profile = image.info.get("icc_profile")
-    return Samples(colours, alpha, bit_depth, format_name, profile or None, full_scale=full_scale)
+    profile = image.info.get("icc_profile") or None
+    if profile is None:  # Pillow's names for what PNG files say instead
+        gamma, corners = image.info.get("gamma"), tuple(image.info.get("chromaticity", ()))
+        profile = described_profile(colours.shape[-1], srgb="srgb" in image.info, gamma=gamma, chromaticities=corners)
+    return Samples(colours, alpha, bit_depth, format_name, profile, full_scale=full_scale)
 
 
 def to_pil(picture: Picture) -> Image.Image:

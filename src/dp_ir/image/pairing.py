@@ -84,8 +84,12 @@ def _by_name(paths: Sequence[Path], folder: Path, *, with_role: bool) -> dict[st
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The images of a folder and of its sub-folders."""
-    found = sorted(path for path in folder.rglob("*") if is_image(path))
+    """The images of a folder and of its sub-folders, hidden ones left out."""
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if is_image(path) and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     return found or find_images(folder)  # which says what is missing
 
 

@@ -9,43 +9,55 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import imagecodecs
+import numpy as np
 
 from dp_ir.image.encoding import Encoded
 from dp_ir.image.metadata import Metadata
 from dp_ir.image.png_chunks import chunks_of_metadata, png_metadata
-from dp_ir.image.samples import Samples, several_frames, split_alpha
+from dp_ir.image.png_colour import COLOUR_CHUNKS, png_profile
+from dp_ir.image.samples import Samples, scaled, several_frames, split_alpha
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _IHDR_END = len(PNG_SIGNATURE) + 25
-_LARGEST_PROFILE = 1 << 24  # bytes; a compressed profile may announce anything
 
 
 def decode_png(data: bytes, name: str) -> Samples:
     """Decode a PNG file; palettes, transparent colours and samples of less than 8 bits are expanded.
 
     Raises:
-        ImageReadError: it is an animated PNG.
+        ImageReadError: it is an animated PNG, or one of high dynamic range.
         EOFError, RuntimeError, ValueError: it is damaged.
     """
-    pixels, profile, beside = bytearray(PNG_SIGNATURE), None, list[tuple[bytes, bytes]]()
+    pixels, colours, beside = bytearray(PNG_SIGNATURE), dict[bytes, bytes](), list[tuple[bytes, bytes]]()
     for kind, body, chunk in _chunks(data):
         if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
             raise several_frames(name, int.from_bytes(body[:4], "big"))
         if kind in _PIXEL_CHUNKS:
             pixels += chunk
-        elif kind == b"iCCP" and profile is None:  # one is allowed; each could unpack to much
-            profile = _profile(bytes(body))
+        elif kind in COLOUR_CHUNKS:
+            colours.setdefault(kind, bytes(body))  # one of each is allowed
         else:
             beside.append((kind, bytes(body)))
     array = imagecodecs.png_decode(bytes(pixels))
     bit_depth = array.dtype.itemsize * 8
     values, alpha = split_alpha(array)
     full_scale = float((1 << bit_depth) - 1)
+    profile, narrow = png_profile(colours, values.shape[-1], name)
     metadata, turn = png_metadata(beside, name)
-    return Samples(values, alpha, bit_depth, "PNG", profile, metadata, turn, full_scale)
+    samples = Samples(values, alpha, bit_depth, "PNG", profile, metadata, turn, full_scale)
+    return _widened(samples, full_scale) if narrow else samples
+
+
+def _widened(samples: Samples, full_scale: float) -> Samples:
+    """Samples of narrow range, 16 to 235 where the full scale is 255, with black at 0 and white at 1."""
+    unit = (full_scale + 1) / 256
+    values = (samples.values.astype(np.float32) - np.float32(16 * unit)) / np.float32(219 * unit)
+    alpha = None if samples.alpha is None else scaled(samples.alpha, full_scale)
+    return replace(samples, values=values, alpha=alpha, full_scale=None)
 
 
 def encode_png(encoded: Encoded, metadata: Metadata) -> bytes:
@@ -82,11 +94,3 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """A chunk with its length and its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def _profile(body: bytes) -> bytes | None:
-    _, _, compressed = body.partition(b"\0")
-    try:
-        return zlib.decompressobj().decompress(compressed[1:], _LARGEST_PROFILE)
-    except zlib.error:
-        return b""  # present but unreadable: reported like any damaged profile

@@ -24,7 +24,7 @@ from dp_ir.image.headers import (
     dimensions,
     identify,
 )
-from dp_ir.image.jpeg import check_jpeg
+from dp_ir.image.jpeg import check_jpeg, check_kind, with_end
 from dp_ir.image.memory import samples_from_pil
 from dp_ir.image.metadata import gathered
 from dp_ir.image.picture import Picture
@@ -48,9 +48,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     The picture is upright (EXIF orientation applied, and 1 in the EXIF carried on) and in sRGB. Palettes and
     transparent colours are expanded, alpha is straight, grey stays grey, 16-bit and float samples keep their precision.
-    Pixels with a colour profile are converted to sRGB for the networks; colours that sRGB cannot hold are kept in
-    `Picture.out_of_gamut`, so that `write_image` returns to the profile of the source without loss. CMYK photos become
-    sRGB for good. Files that cameras mark as Adobe RGB without a profile count as Adobe RGB; without any mark, as sRGB.
+    Pixels with a colour profile, or with chunks of a PNG that describe one, are converted to sRGB for the networks;
+    colours that sRGB cannot hold are kept in `Picture.out_of_gamut`, so that `write_image` returns to the profile of
+    the source without loss. CMYK photos become sRGB for good. Files that cameras mark as Adobe RGB without a profile
+    count as Adobe RGB; without any mark, as sRGB. A JPEG that lacks only its end marker is whole.
     EXIF, XMP, IPTC, resolution and text are in `Picture.metadata`, for what is written.
 
     Args:
@@ -60,8 +61,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     Raises:
         ImageReadError: a missing, empty, damaged or truncated file; no file of these formats; an animation, a TIFF with
-            several pages, a camera RAW file; more than `max_pixels`; float samples that are NaN, infinite or far
-            outside [0, 1].
+            several pages, a camera RAW file, a PNG of high dynamic range; more than `max_pixels`; float samples that
+            are NaN, infinite or far outside [0, 1].
     """
     return to_picture(read_samples(path, max_pixels=max_pixels))
 
@@ -138,11 +139,12 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
     if kind == "JPEG":
         data = file.read()
         check_jpeg(data)
+        check_kind(data, name)
         metadata, turn = jpeg_metadata(data, name)
-        file = io.BytesIO(without_metadata(data))
+        file = io.BytesIO(with_end(without_metadata(data)))
     else:
         metadata, turn = gathered(name, resolution=_bmp_resolution(file))
-    file.seek(0)
+        file.seek(0)
     image = _PILLOW[kind](file, name)
     if image.size != (width, height):
         raise ValueError(f"its headers announce {width}x{height} and {image.width}x{image.height} pixels")

@@ -22,11 +22,10 @@ from dp_ir.image.encoding import Encoded, encode
 from dp_ir.image.metadata import Metadata, fitted, tell
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import PNG_SIGNATURE, png_chunk, png_companions
-from dp_ir.image.tiff import predicted, tiff_directory
-from dp_ir.image.writing import Format, encoded_file, format_for, whole_file
+from dp_ir.image.tiff import LARGEST_TIFF, predicted, tiff_directory
+from dp_ir.image.writing import Format, encoded_file, format_for, warn_of_clipping, whole_file
 
 _TILE = 256  # pixels
-_TIFF_LIMIT = (1 << 32) - (1 << 26)  # bytes of samples, with room left for what compression may add
 _TILE_OFFSETS, _TILE_SIZES = 324, 325
 
 
@@ -80,7 +79,7 @@ class _Stream:
         self._file, self._target, self._layout, self._size = file, target, layout, size
         self._bit_depth, self._quality = bit_depth, quality
         self._encoder: _Encoder | None = None
-        self._rows = 0
+        self._rows, self._clipped = 0, False
 
     def write(self, band: Picture) -> None:
         layout = self._layout
@@ -91,6 +90,7 @@ class _Stream:
             with_alpha=layout.alpha,
             with_profile=layout.profile,
         )
+        self._clipped |= encoded.clipped
         self._rows += len(encoded.values)
         if self._rows > self._size[0]:
             raise self._miscounted()
@@ -103,6 +103,8 @@ class _Stream:
     def finish(self) -> None:
         if self._encoder is None or self._rows != self._size[0]:
             raise self._miscounted()
+        if self._clipped:
+            warn_of_clipping(self._target)
         self._encoder.finish()
 
     def _miscounted(self) -> ImageWriteError:
@@ -127,7 +129,7 @@ class _TiffTiles:
         self._file, self._like, self._size, self._metadata = file, like, size, metadata
         samples = like.values.shape[2]
         height, width = (-(-side // _TILE) * _TILE for side in size)
-        self._big = height * width * samples * like.values.dtype.itemsize > _TIFF_LIMIT
+        self._big = height * width * samples * like.values.dtype.itemsize > LARGEST_TIFF
         self._places = [0] * (height * width // _TILE**2)
         self._sizes = list(self._places)
         self._done = 0

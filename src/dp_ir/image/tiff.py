@@ -14,8 +14,18 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from dp_ir.errors import ImageReadError, ImageWriteError
-from dp_ir.image.directories import BYTE, LONG, SHORT, UNDEFINED, Directory, as_block, entries_of
+from dp_ir.errors import ImageReadError
+from dp_ir.image.directories import (
+    BYTE,
+    LONG,
+    LONG8,
+    SHORT,
+    UNDEFINED,
+    Directory,
+    as_block,
+    entries_of,
+    little_endian,
+)
 from dp_ir.image.encoding import Encoded
 from dp_ir.image.exif import SEPARATE, STORAGE, directory_of, exif_of_tiff
 from dp_ir.image.headers import check_bytes, check_size
@@ -43,6 +53,9 @@ _LARGEST_TILE = 1 << 24  # pixels of a tile that is larger than the image
 _FLOAT_RANGE = (-1.0, 16.0)  # four stops above white are highlights; beyond that, or far below black, is another scale
 _STRIP_BYTES = 1 << 18
 
+LARGEST_TIFF = (1 << 32) - (1 << 26)
+"""Bytes of samples that a TIFF can address, with room left for what compression may add and all else."""
+
 
 def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
     """Decode a TIFF file that holds one full-size image.
@@ -67,7 +80,8 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         array = array[:, 0, ..., 0].transpose(1, 2, 0) if array.shape[0] > 1 else array[0, 0]
         values, bit_depth, full_scale = _values(page, array, name)
         colours = 3 if page.photometric == _PALETTE else _COLOURS[int(page.photometric)]
-        values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples))
+        limits = _FLOAT_RANGE if array.dtype.kind == "f" else (0.0, 1.0)
+        values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples), limits)
         profile = page.iccprofile
         metadata, turn = _metadata(page, file, name)  # before tifffile closes the file
     return Samples(
@@ -206,9 +220,9 @@ def _values(page: Any, array: NDArray[Any], name: str) -> tuple[NDArray[Any], in
 
 
 def _straight_alpha(
-    values: NDArray[Any], colours: int, extra: tuple[int, ...]
+    values: NDArray[Any], colours: int, extra: tuple[int, ...], limits: tuple[float, float]
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Split off the first extra sample that is an opacity, and divide it out where the colours are premultiplied."""
+    """Split off the first extra sample that is an opacity, and divide it out, within limits, of premultiplied ones."""
     for index, kind in enumerate(extra, start=colours):
         if kind in (_ASSOCIATED, _UNASSOCIATED) and index < values.shape[-1]:
             alpha, colour = values[..., index], values[..., :colours]
@@ -217,30 +231,30 @@ def _straight_alpha(
             if kind == _ASSOCIATED:
                 opacity = alpha[..., None]
                 straight = np.divide(colour, opacity, out=np.zeros_like(colour), where=opacity > 0.0)
-                colour = np.clip(straight, np.float32(0.0), np.float32(1.0))
+                colour = np.clip(straight, np.float32(limits[0]), np.float32(limits[1]))
             return colour, alpha
     return values[..., :colours], None
 
 
-def encode_tiff(encoded: Encoded, metadata: Metadata, name: str) -> bytes:
+def encode_tiff(encoded: Encoded, metadata: Metadata) -> bytes:
     """Encode uint8, uint16 or float32 samples as a Deflate-compressed TIFF, with their profile and metadata.
 
-    Raises:
-        ImageWriteError: the file would exceed the 4 GiB that TIFF can address.
+    It is a BigTIFF where its samples take more bytes than a TIFF can address.
     """
     height, width, samples = encoded.values.shape
+    big = encoded.values.nbytes > LARGEST_TIFF
     directory = tiff_directory(encoded, (height, width), metadata)
+    if big:
+        directory = little_endian(directory)
     rows = max(1, _STRIP_BYTES // (width * samples * encoded.values.dtype.itemsize))
     strips = [predicted(encoded.values[top : top + rows], directory.order) for top in range(0, height, rows)]
-    counts = [len(strip) for strip in strips]
-    if sum(counts) >= 1 << 32:
-        raise ImageWriteError(f"'{name}' would exceed the 4 GiB of a TIFF file: write smaller tiles, or PNG.")
+    counts, number = [len(strip) for strip in strips], LONG8 if big else LONG
     directory.put(278, LONG, rows)
-    directory.put(279, LONG, *counts)
-    directory.put(273, LONG, *counts)
-    begin = len(as_block(directory))  # as long whatever the offsets are
-    directory.put(273, LONG, *(int(offset) for offset in np.cumsum([begin, *counts[:-1]])))
-    return b"".join([as_block(directory), *strips])
+    directory.put(279, number, *counts)
+    directory.put(273, number, *counts)
+    begin = len(as_block(directory, big=big))  # as long whatever the offsets are
+    directory.put(273, number, *(int(offset) for offset in np.cumsum([begin, *counts[:-1]])))
+    return b"".join([as_block(directory, big=big), *strips])
 
 
 def tiff_directory(encoded: Encoded, size: tuple[int, int], metadata: Metadata) -> Directory:

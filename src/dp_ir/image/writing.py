@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Format:
     alpha: bool = True
     profile: bool = True
     longest_side: int | None = None
+    most_bytes: int | None = None  # of RGB, where samples are not compressed
 
 
 def _png(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
@@ -40,7 +42,7 @@ def _png(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes
 
 
 def _tiff(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
-    return encode_tiff(encoded, metadata, name)
+    return encode_tiff(encoded, metadata)
 
 
 def _jpeg(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
@@ -81,7 +83,13 @@ _FORMATS: dict[str, Format] = {
     ".webp": Format(_webp, Room(resources=False), grey=False, longest_side=16383),
     ".tif": _TIFF_FORMAT,
     ".tiff": _TIFF_FORMAT,
-    ".bmp": Format(_bmp, Room(False, False, False, ("m", _MOST), ratio=False), alpha=False, profile=False),
+    ".bmp": Format(
+        _bmp,
+        Room(False, False, False, ("m", _MOST), ratio=False),
+        alpha=False,
+        profile=False,
+        most_bytes=(1 << 32) - 1,
+    ),
 }
 
 IMAGE_SUFFIXES = tuple(_FORMATS)
@@ -95,9 +103,10 @@ def write_image(
 
     The file is written beside its destination and renamed, so it appears whole or not at all. Its samples are converted
     back to the colour profile of the source, which is embedded, so wide-gamut colours survive; what cannot be converted
-    back (CMYK) is tagged as sRGB, a source without profile gives untagged sRGB, and BMP, which knows no profiles, gets
-    sRGB. Of the metadata (EXIF, XMP, IPTC, resolution, text) the file gets what its format can hold, with the new size.
-    Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
+    back (CMYK) is tagged as sRGB, a source that describes no colours gives untagged sRGB, and BMP, which knows no
+    profiles, gets sRGB. Values below 0 or above 1 of a float source that the file cannot hold are clipped with a
+    warning. Of the metadata (EXIF, XMP, IPTC, resolution, text) the file gets what its format can hold, with the new
+    size. Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
     resolution (4:4:4), WebP lossily, PNG and TIFF losslessly.
 
     Where the format has no transparency (JPEG, BMP) the picture is laid over white, as on paper.
@@ -123,6 +132,8 @@ def write_image(
     encoded = encode(
         picture, bit_depth=bit_depth, with_grey=layout.grey, with_alpha=layout.alpha, with_profile=layout.profile
     )
+    if encoded.clipped:
+        warn_of_clipping(target)
     write_whole(target, encoded_file(layout, encoded, metadata, quality, target))
     tell(metadata, stacklevel=2)
 
@@ -149,10 +160,7 @@ def format_for(
     Raises:
         ImageWriteError: as `write_image`, before anything is encoded.
     """
-    layout = _FORMATS.get(target.suffix.lower())
-    if layout is None:
-        found = f"has the suffix '{target.suffix}'" if target.suffix else "has no suffix"
-        raise ImageWriteError(f"'{target}' {found}, expected one of {', '.join(IMAGE_SUFFIXES)}: rename the output.")
+    layout = check_target(target, size)
     if not 1 <= quality <= 100:
         raise ImageWriteError(f"The quality is {quality}, expected 1 to 100.")
     if bit_depth is None:
@@ -162,14 +170,44 @@ def format_for(
             f"'{target}' was to be written with {bit_depth} bits per sample, expected "
             f"{' or '.join(map(str, layout.bit_depths))}: choose another bit depth or format."
         )
+    return layout, bit_depth
+
+
+def check_target(target: Path, size: tuple[int, int]) -> Format:
+    """The format of a file, which can hold a picture of this size (H, W).
+
+    Raises:
+        ImageWriteError: it cannot, or there is no such format; a missing folder; a folder in the way.
+    """
+    layout = _FORMATS.get(target.suffix.lower())
+    if layout is None:
+        found = f"has the suffix '{target.suffix}'" if target.suffix else "has no suffix"
+        raise ImageWriteError(f"'{target}' {found}, expected one of {', '.join(IMAGE_SUFFIXES)}: rename the output.")
     _check_destination(target)
     height, width = size
-    if layout.longest_side is not None and max(height, width) > layout.longest_side:
-        raise ImageWriteError(
-            f"'{target}' would be {width}x{height} pixels, expected sides of at most {layout.longest_side} in this "
-            "format: write a TIFF."
+    limit = None
+    if layout.longest_side is not None and max(size) > layout.longest_side:
+        limit = f"sides of at most {layout.longest_side} pixels"
+    elif layout.most_bytes is not None and 3 * height * (width + 1) > layout.most_bytes:
+        limit = f"at most {layout.most_bytes / 1e9:.2f} GB"
+    if limit is not None:
+        others = " or ".join(
+            suffix for suffix in (".png", ".tif") if max(size) <= (_FORMATS[suffix].longest_side or max(size))
         )
-    return layout, bit_depth
+        raise ImageWriteError(
+            f"'{target}' would be {width}x{height} pixels, expected {limit} in this format: write a {others} file, or "
+            "a part of the image."
+        )
+    return layout
+
+
+def warn_of_clipping(target: Path) -> None:
+    """Say that a file does not hold all that its picture holds."""
+    warnings.warn(
+        f"'{target}' cannot hold values below 0 or above 1, which its source has: they were clipped; a .tif file keeps "
+        "them.",
+        stacklevel=3,
+    )
 
 
 def _check_destination(target: Path) -> None:

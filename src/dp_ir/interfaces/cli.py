@@ -59,8 +59,17 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
         typer.echo(f"dp-ir: note: {printable(message)}", err=True)
 
 
+def _failed(error: OSError) -> str:
+    """What to say of an error of the system that was not foreseen where it happened."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, BrokenPipeError):
+        return f"no one reads standard output any more ({reason}), and the work was stopped; what is written is whole."
+    where = f"{error.filename} cannot be used" if error.filename is not None else "something cannot be written"
+    return f"{where} ({reason}): check your rights and the room on the disk, also where standard output goes."
+
+
 class _Commands(TyperGroup):
-    """Turns errors raised on purpose, and Ctrl-C, into a sentence and an exit status."""
+    """Turns errors raised on purpose, those of the system, and Ctrl-C, into a sentence and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -69,6 +78,9 @@ class _Commands(TyperGroup):
                 return super().invoke(ctx)
         except DPIRError as error:
             typer.echo(f"dp-ir: {printable(error)}", err=True)
+            raise typer.Exit(1) from error
+        except OSError as error:
+            typer.echo(f"dp-ir: {printable(_failed(error))}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interruption:
             typer.echo("dp-ir: stopped; the same command continues with what is not done yet.", err=True)
@@ -209,9 +221,10 @@ def train(
         settings.append(f"data.clean={quoted(str(data))}")
     if observations is not None:
         settings.append(f"data.observation={quoted(str(observations))}")
-    weights = train_with_progress(kind.value, recipe or _RECIPES[kind], settings, out, lpips=lpips)
+    weights, trained = train_with_progress(kind.value, recipe or _RECIPES[kind], settings, out, lpips=lpips)
     if os.environ.get("RANK", "0") == "0":  # with several processes, one of them speaks
-        typer.echo(f"Trained {weights}")
+        done = "Trained" if trained else "The run has all its steps, nothing was left to train:"
+        typer.echo(f"{done} {weights}")
 
 
 app.command()(evaluate)
@@ -223,7 +236,12 @@ app.command()(export)
 
 def main() -> None:
     """Run the command line."""
-    app(prog_name="dp-ir", args=sys.argv[1:])
+    if sys.stdout is None:  # a file that is opened later would take its place, and what is said
+        sys.exit("dp-ir: standard output is closed: let it go to a file, or to /dev/null.")
+    try:
+        app(prog_name="dp-ir", args=sys.argv[1:])
+    except OSError as error:  # outside of the commands
+        sys.exit(f"dp-ir: {printable(_failed(error))}")
 
 
 if __name__ == "__main__":

@@ -16,14 +16,15 @@ from dp_ir.checkpoints.loading import read_network
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import PARTS, NetworkRecord
 from dp_ir.checkpoints.trained_for import trained_for
-from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, weight_format
+from dp_ir.checkpoints.unwrap import groups
+from dp_ir.checkpoints.weights import read_content, read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
 from dp_ir.image import read_image
 from dp_ir.image.headers import HEAD_BYTES, identify
 from dp_ir.image.photo_facts import photo_facts
-from dp_ir.restoration.choice import advice, suited_bundle
 from dp_ir.tasks import get_task
+from dp_ir.tasks.choice import advice, suited_bundle
 
 _TENSORS_SHOWN = 5
 
@@ -101,26 +102,22 @@ def _bundle(folder: Path) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    kind, tensors = _tensors(path)
-    stored = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+    kind = "matlab-7.3" if is_matconvnet(path) else weight_format(path)
+    content = read_matconvnet(path) if is_matconvnet(path) else read_content(path)[0]
+    types = {str(value.dtype) for group in groups(content) for value in group.state.values()}
+    stored = sorted(name.removeprefix("torch.") for name in types)
     file = {"path": str(path), "format": kind, "precision": stored, "file_sha256": sha256(path)}
     try:
         module, record = read_network(path)
     except CheckpointError as error:
         if kind == "safetensors" and "dp_ir" in read_metadata(path):
             raise  # it says what it is, and is not
+        tensors = read_matconvnet(path) if is_matconvnet(path) else read_state_dict(path)
         return {"what": "weights that no known network fits", **file, **_weights(tensors, str(error))}
     described = _network(module, record)
     if described["card"].get("origin", {}).get("sha256") == file["file_sha256"]:
         del described["card"]["origin"]  # it is this file
     return {"what": "network", **file, **described}
-
-
-def _tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
-    """The format of a weight file and what is in it."""
-    return (
-        ("matlab-7.3", read_matconvnet(path)) if is_matconvnet(path) else (weight_format(path), read_state_dict(path))
-    )
 
 
 def _network(module: nn.Module, record: NetworkRecord) -> dict[str, Any]:

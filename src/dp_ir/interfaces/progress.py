@@ -50,19 +50,27 @@ def counted_with_progress(outcomes: Iterable[Outcome], total: int) -> Iterator[O
             yield outcome
 
 
-def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path, *, lpips: Path | None) -> Path:
-    """Train a network, with a bar over the steps and a line per validation; see `dp_ir.training.run.train`."""
+def train_with_progress(
+    kind: str, recipe: str, overrides: list[str], out: Path, *, lpips: Path | None
+) -> tuple[Path, bool]:
+    """Train a network, with a bar over the steps and a line per validation; see `dp_ir.training.run.train`.
+
+    Returns:
+        The weight file, and whether this process saw a step of training.
+    """
     from dp_ir.evaluation.judges import judges
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 
-    judged = judges(lpips)
+    judged, trained = judges(lpips), False
     with bar_of(
         TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
     ) as progress:
         task = progress.add_task("", total=None, loss="", visible=False)
 
         def follow(step: Step) -> None:
+            nonlocal trained
+            trained = True
             progress.update(task, total=step.steps, completed=step.step, visible=True)
             if step.loss is not None:
                 speed = "" if step.share is None else f", {step.share:.0%} of a matrix product's speed"
@@ -71,7 +79,8 @@ def train_with_progress(kind: str, recipe: str, overrides: list[str], out: Path,
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in step.figures.items())
                 typer.echo(f"step {step.step}: {figures}")
 
-        return train(kind, recipe, overrides, out, watch=follow, **judged)
+        weights = train(kind, recipe, overrides, out, watch=follow, **judged)
+    return weights, trained
 
 
 def bar_of(*texts: Any) -> Progress:

@@ -200,13 +200,13 @@ def restore(
     from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.restoration.batch import carry_out, plan_batch
     from dp_ir.restoration.chain import checked_detail
-    from dp_ir.restoration.choice import LARGE_PHOTO, SMALL_PHOTO
     from dp_ir.restoration.finding import names_file
     from dp_ir.restoration.locations import location_of
     from dp_ir.restoration.manifest import Manifest
     from dp_ir.restoration.provenance import joint_provenance, provenance
     from dp_ir.restoration.sources import restoration_of
     from dp_ir.restoration.worker import Worker
+    from dp_ir.tasks.choice import LARGE_PHOTO, SMALL_PHOTO, chosen_bundle
 
     place = location_of(output)
     box = None if crop is None else box_of(crop)
@@ -259,7 +259,7 @@ def restore(
         "memory": None if memory is None else round(memory * 1e9),
         "max_pixels": round(max_pixels * 1e6),
     }
-    worker = Worker(load, bundle, {**settings, **limits, "crop": box, "linear": linear})
+    worker = Worker(load, bundle or chosen_bundle, {**settings, **limits, "crop": box, "linear": linear})
     if executor is ExecutorName.RAY:
         from dp_ir.interfaces.distributed import restore_on_ray
 

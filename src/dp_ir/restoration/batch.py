@@ -11,7 +11,8 @@ The rules, in short:
   that does not tell them apart, their folders.
 * Several samples of `a.jpg` become `a-1.png`, `a-2.png`, ..., their mean `a-mean.png`, and `a-std.png`: the standard
   deviation of each value over the samples, in image units, always a 16-bit PNG because it is a measurement.
-* Bursts give 16 bits where the format has them; asked to be linear, they are TIFF or PNG without a tone curve.
+* Bursts give 16 bits where the format has them; asked to be linear, they are TIFF or PNG without a tone curve,
+  with a linear profile.
 * An input is never overwritten. One bad file does not stop the others.
 * What exists is skipped unless overwriting is asked for, its input has changed, or the manifest of the output folder
   (`dp_ir.restoration.manifest`) says that it failed or that a killed run was about to replace it. Results that were

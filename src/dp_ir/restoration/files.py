@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -17,14 +16,15 @@ from dp_ir.image.burst import Burst
 from dp_ir.image.crop import Box
 from dp_ir.image.headers import MAX_PIXELS
 from dp_ir.image.parts import PictureParts
-from dp_ir.image.reading import read_samples
+from dp_ir.image.reading import image_size, read_samples
+from dp_ir.image.writing import check_target
 from dp_ir.restoration.batch import LocalJob
 from dp_ir.restoration.budget import budget
 from dp_ir.restoration.duration import LONG, LongJobNote, duration, expected_seconds
 from dp_ir.restoration.inputs import observe_file, read_source
 from dp_ir.restoration.passes import CANVAS_BYTES, Progress
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
-from dp_ir.restoration.streaming import as_linear, can_stream, restore_streamed
+from dp_ir.restoration.streaming import can_stream, light_of, linear_picture, restore_streamed
 from dp_ir.restoration.tiler import TilingNote
 
 
@@ -54,7 +54,8 @@ def restore_file(
         settings: further keyword arguments of `Restoration.__call__`, such as `seed`.
 
     Raises:
-        ImageReadError, ImageWriteError: the source cannot be read, or a result cannot be written.
+        ImageReadError, ImageWriteError: the source cannot be read, or a result cannot be written; a format that cannot
+            hold a result of that size is refused by the header of the source, before anything is restored.
         DPIRError: whatever `Restoration.__call__` raises.
 
     Warns:
@@ -62,12 +63,16 @@ def restore_file(
         TilingNote: the images do not fit into memory.
     """
     scale = restoration.infos["restorer"].scale or 1
+    if not restoration.takes_bursts:  # before pixels are decoded
+        _check_targets(job, image_size(job.source) if crop is None else (crop[3], crop[2]), scale)
     source: Picture | PictureParts | Burst
     if restoration.takes_bursts or crop is not None or scale > 1:
         source = read_source(job.source, burst=restoration.takes_bursts, crop=crop, max_pixels=max_pixels)
     else:  # as large as its result
         source = PictureParts(read_samples(job.source, max_pixels=max_pixels))
-    pixels = _result_pixels(source, scale)
+    size = source.frames.shape[-2:] if isinstance(source, Burst) else source.size
+    _check_targets(job, size, scale)
+    pixels = size[0] * size[1] * scale**2
     if pixels > LONG and not restoration.takes_bursts:
         seconds = expected_seconds(restoration, pixels, num_samples=job.samples, memory=memory, **settings)
         warnings.warn(
@@ -101,20 +106,22 @@ def pictures_of(result: RestorationResult, *, linear: bool = False) -> tuple[Pic
 
     Args:
         result: of a file or a burst.
-        linear: undo the tone curve of a burst's camera: linear sRGB, of which mean and deviation are then taken.
+        linear: undo the tone curve of a burst's camera: files hold linear sRGB, with a profile that says so, and mean
+            and deviation are those of the light.
     """
     if result.samples is None or result.mean is None or result.std is None:
-        return (as_linear(result.image) if linear else result.image,)
+        return (linear_picture(result.image, light_of(result.image)) if linear else result.image,)
     if not linear:
         return (*result.samples, result.mean, from_array(result.std))
-    samples = [as_linear(sample) for sample in result.samples]
-    values = np.stack([sample.pixels for sample in samples])
-    return (*samples, replace(samples[0], pixels=values.mean(0)), from_array(values.std(0, ddof=1)))
+    light = np.stack([light_of(sample) for sample in result.samples])
+    found = [linear_picture(result.image, values) for values in (*light, light.mean(0))]
+    return (*found, from_array(light.std(0, ddof=1)))
 
 
-def _result_pixels(source: Picture | PictureParts | Burst, scale: int) -> int:
-    height, width = source.frames.shape[-2:] if isinstance(source, Burst) else source.size
-    return height * width * scale**2
+def _check_targets(job: LocalJob, size: Sequence[int], scale: int) -> None:
+    """Refuse results that their formats cannot hold, before any network runs, for a source of this size (H, W)."""
+    for target in job.targets:
+        check_target(target, (size[0] * scale, size[1] * scale))
 
 
 def _of_chain(settings: Mapping[str, Any]) -> dict[str, Any]:

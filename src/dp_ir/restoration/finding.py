@@ -92,9 +92,9 @@ def listed(suffixes: Iterable[str]) -> str:
     return ", ".join(sorted(suffixes))
 
 
-def images_in(folder: Path, output: Location) -> Iterator[Found]:
+def images_in(folder: Path, output: Location | None = None) -> Iterator[Found]:
     """Images in a folder and below, sorted; hidden ones and the results of an earlier run are left out."""
-    results = real(output)
+    results = None if output is None else real(output)
     if results == real(folder):
         raise ImageWriteError(
             f"The output {output} is also the input folder: choose another, so that results and inputs do not mix."
@@ -121,7 +121,7 @@ def bursts_in(folder: Path, output: Location) -> Iterator[Found]:
             yield Found(here, here.relative_to(folder), folder=True)
 
 
-def _folders(folder: Path, results: Location) -> Iterator[tuple[Path, list[str]]]:
+def _folders(folder: Path, results: Location | None) -> Iterator[tuple[Path, list[str]]]:
     """A folder and those below it, sorted, with the names of their files; hidden ones and the results are left out."""
     for current, folders, names in os.walk(folder):
         here = Path(current)

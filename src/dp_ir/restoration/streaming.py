@@ -15,7 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dp_ir.diffusion.jump import jump
@@ -24,7 +26,9 @@ from dp_ir.diffusion.samplers import LinearStep, linear_steps
 from dp_ir.errors import DPIRError
 from dp_ir.image import Picture, from_array
 from dp_ir.image.camera import decode
+from dp_ir.image.colour import linear_profile, srgb_encode
 from dp_ir.image.streamed import stream_image
+from dp_ir.image.writing import check_target
 from dp_ir.restoration.canvas import Canvas, check_disk_space
 from dp_ir.restoration.chain import Chain
 from dp_ir.restoration.inputs import FileObservation
@@ -87,7 +91,11 @@ def restore_streamed(
 
     def shown(part: Tensor, top: int, height: int) -> Picture:
         picture = observation.band(part, top, height)
-        return as_linear(picture) if linear else picture
+        return linear_picture(picture, light_of(picture)) if linear else picture
+
+    def averaged(part: Tensor, top: int, height: int) -> Picture:
+        picture = observation.band(part, top, height)
+        return linear_picture(picture, picture.pixels) if linear else picture
 
     def measured(part: Tensor, top: int, height: int) -> Picture:
         return from_array(observation.measurement(part))
@@ -106,7 +114,7 @@ def restore_streamed(
             if moments is not None:
                 moments.add(noisy)
         if moments is not None:
-            _write(targets[-2], observation, noisy.shape, moments.mean, observation.band)
+            _write(targets[-2], observation, noisy.shape, moments.mean, averaged)
             _write(targets[-1], observation, noisy.shape, moments.deviation, measured)
 
 
@@ -131,6 +139,7 @@ def _restored(passes: Passes, observation: FileObservation, desk: _Desk, canvase
         if canvas is None:
             width = band.shape[-1]
             height = shape[-2] * (width // shape[-1])
+            check_target(desk.folder / desk.name, observation.size(height, width))  # its scale was not known before
             check_disk_space(desk.folder, canvases * _PIXEL * height * width, desk.name)
             canvas = desk.canvas("restored", (3, height, width))
         canvas.write(top, band)
@@ -229,9 +238,15 @@ def _write(
             stream.write(band)
 
 
-def as_linear(picture: Picture) -> Picture:
-    """A picture that a burst's camera rendered, as linear sRGB."""
-    return replace(picture, pixels=decode(torch.from_numpy(picture.pixels)).numpy())
+def light_of(picture: Picture) -> NDArray[np.float32]:
+    """Linear sRGB (H, W, 3) of a picture that a burst's camera rendered."""
+    light: NDArray[np.float32] = decode(torch.from_numpy(picture.pixels)).numpy()
+    return light
+
+
+def linear_picture(like: Picture, light: NDArray[np.float32]) -> Picture:
+    """Linear sRGB (H, W, 3) as a picture whose files hold it as it is, and say so by their profile."""
+    return replace(like, pixels=srgb_encode(light), icc_profile=linear_profile())
 
 
 def _bands(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from dp_ir.image.crop import Box
 from dp_ir.image.reading import image_size
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.batch import Job, LocalJob
-from dp_ir.restoration.choice import CHOICES, ChoiceNote, suited_bundle
 from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.locations import Location, Url, download, files_below, upload
 from dp_ir.restoration.passes import Progress
@@ -26,11 +24,16 @@ class Worker:
 
     Args:
         load: reads the networks of a bundle; called once for each that is needed.
-        bundle: what restores; None for the one that suits a photo, see `choice.suited_bundle`.
+        bundle: what restores, or what chooses it by width and height of a photo, in pixels.
         settings: keyword arguments of `restore_file`, such as `seed`.
     """
 
-    def __init__(self, load: Callable[[str], Restoration], bundle: str | None, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        load: Callable[[str], Restoration],
+        bundle: str | Callable[[int, int], str],
+        settings: Mapping[str, Any],
+    ) -> None:
         self._load, self._bundle, self._settings = load, bundle, dict(settings)
         self._loaded: dict[str, Restoration] = {}
 
@@ -39,7 +42,7 @@ class Worker:
 
     def prepare(self) -> None:
         """Load what every job needs, so that what no job can be done with is said once; raises DPIRError."""
-        if self._bundle is not None:
+        if isinstance(self._bundle, str):
             self._restoration(self._bundle)
 
     def __call__(self, job: Job, progress: Progress | None = None) -> None:
@@ -47,22 +50,16 @@ class Worker:
 
         Raises:
             DPIRError: as `restore_file`.
-
-        Warns:
-            ChoiceNote: which bundle was chosen.
         """
         with at_hand(job) as local:
             restore_file(self._suited(local.source), local, progress=progress, **self._settings)
 
     def _suited(self, source: Path) -> Restoration:
-        if self._bundle is not None:
+        if isinstance(self._bundle, str):
             return self._restoration(self._bundle)
         crop: Box | None = self._settings.get("crop")
         height, width = image_size(source) if crop is None else (crop[3], crop[2])
-        bundle = suited_bundle(width, height)
-        restoration = self._restoration(bundle)  # before the note, which is worth nothing if that fails
-        warnings.warn(CHOICES[bundle], ChoiceNote, stacklevel=3)
-        return restoration
+        return self._restoration(self._bundle(width, height))
 
     def _restoration(self, bundle: str) -> Restoration:
         if bundle not in self._loaded:

@@ -24,17 +24,17 @@ def is_held_out(name: str, fraction: float) -> bool:
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < fraction
 
 
-def split(store: ImageStore, fraction: float) -> tuple[list[int], list[int]]:
-    """Numbers of the training images and of the held-out images of a store.
+def split(names: Sequence[str], fraction: float) -> tuple[list[int], list[int]]:
+    """Numbers of the training images and of the held-out images among all names.
 
     Raises:
         DataError: one of the two would be empty.
     """
-    held_out = [i for i, image in enumerate(store.images) if is_held_out(image.name, fraction)]
-    training = [i for i in range(len(store)) if i not in set(held_out)]
+    held_out = [number for number, name in enumerate(names) if is_held_out(name, fraction)]
+    training = sorted(set(range(len(names))) - set(held_out))
     if not training or not held_out:
         raise DataError(
-            f"Of {len(store)} images {len(held_out)} would be held out for validation and {len(training)} be left to "
+            f"Of {len(names)} images {len(held_out)} would be held out for validation and {len(training)} be left to "
             f"train on; both must be at least one: give more images or change data.validation_fraction ({fraction})."
         )
     return training, held_out
@@ -93,14 +93,15 @@ class Patches(Dataset[dict[str, Tensor]]):
             raise DataError(
                 f"No image is as large as a patch of {patch} pixels; use larger images or a smaller data.patch."
             )
-        self._store, self._numbers, self._patch, self._align = store, large, patch, align
+        self._store, self._patch, self._align = store, patch, align
         self._companions, self._noise, self._bridge, self._draws, self._seed = companions, noise, bridge, draws, seed
         weights = np.sqrt([store.images[i].height * store.images[i].width for i in large])
+        self.numbers = large  # of the images that patches are drawn from
         self._cumulative = np.cumsum(weights) / weights.sum()
 
     def __getitem__(self, sample: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._seed, sample))
-        number = self._numbers[min(int(np.searchsorted(self._cumulative, rng.random())), len(self._numbers) - 1)]
+        number = self.numbers[min(int(np.searchsorted(self._cumulative, rng.random())), len(self.numbers) - 1)]
         place = self._store.images[number]
         top = int(rng.integers((place.height - self._patch) // self._align + 1)) * self._align
         left = int(rng.integers((place.width - self._patch) // self._align + 1)) * self._align
@@ -190,13 +191,30 @@ class StepBatches(Sampler[list[int]]):
 
 
 def validation_crops(
-    store: ImageStore, numbers: Sequence[int], *, count: int, side: int, align: int
-) -> list[tuple[int, int, int, int]]:
-    """Central crops (number, top, left, side) of the first `count` held-out images, starts and sides aligned."""
-    crops = []
-    for number in numbers[:count]:
+    store: ImageStore, numbers: Sequence[int], *, count: int, sides: range, border: int = 0, align: int
+) -> tuple[list[tuple[int, int, int, int]], list[int]]:
+    """Central crops of the first `count` held-out images that are large enough.
+
+    Args:
+        store: clean images.
+        numbers: of the held-out ones.
+        count: how many crops at most.
+        sides: that a crop may have without its border, pixels; an image gets the largest that it holds.
+        border: pixels around it.
+        align: crops start at multiples of this many pixels.
+
+    Returns:
+        (number, top, left, side with the border) of each crop, and the numbers of the images that were too small.
+    """
+    crops: list[tuple[int, int, int, int]] = []
+    small: list[int] = []
+    for number in numbers:
         place = store.images[number]
-        size = min(side, place.height, place.width) // align * align
-        top, left = (place.height - size) // 2 // align * align, (place.width - size) // 2 // align * align
-        crops.append((number, top, left, size))
-    return crops
+        held = [side for side in sides if side + 2 * border <= min(place.height, place.width)]
+        if not held:
+            small.append(number)
+        elif len(crops) < count:
+            size = max(held) + 2 * border
+            top, left = (place.height - size) // 2 // align * align, (place.width - size) // 2 // align * align
+            crops.append((number, top, left, size))
+    return crops, small

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dp_ir.checkpoints import NetworkRecord
-from dp_ir.checkpoints.contract import Restorer
+from dp_ir.checkpoints.contract import NetworkInfo, Restorer, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.checkpoints.network_file import Kind
@@ -37,7 +39,7 @@ from dp_ir.training.objectives import (
     RestorerObjective,
 )
 from dp_ir.training.recipe import NoiseRecipe, Recipe
-from dp_ir.training.store import ImageStore, StoreWriter, default_cache, open_store, training_pairs
+from dp_ir.training.store import ImageStore, StoreWriter, default_cache, named_images, open_store, training_pairs
 
 
 class Images:
@@ -72,12 +74,23 @@ class Images:
         self._settings, self._task, self._device, self._metrics = settings, get_task(data.task), device, metrics
         self._companions: list[Companion] = []
         self.card: dict[str, Any] = {"data": {}}
+        self.identities: dict[str, Any] = {}
+        if data.patch % self._align:
+            raise RecipeError(
+                f"data.patch is {data.patch}; the task {self._task.name} needs a multiple of {self._align}."
+            )
         restorer = self._load_partners(network)
         self.objective = self._objective(network, sample_metrics, perceptual)
         clean = Path(data.clean)
         pairs = training_pairs(clean, self._task.scale) if data.observation is None else None
-        self._store = open_store(clean, cache, {name: pair[0] for name, pair in pairs.items()} if pairs else None)
-        self._training, self._held_out = split(self._store, data.validation_fraction)
+        files = {name: pair[0] for name, pair in pairs.items()} if pairs else named_images(clean)
+        self._training, self._held_out = split(list(files), data.validation_fraction)
+        self._store = open_store(clean, cache, files)
+        self.identities["data.clean"] = self._store.identity
+        if settings.kind != "denoiser":
+            self._add_observations(pairs or {}, cache)
+        self._leave_out_small(info_of(network))
+        self._check_sizes()
         self.card["data"] = {
             "description": data.description,
             "images": len(self._training),
@@ -86,9 +99,6 @@ class Images:
                 sum(self._store.images[i].height * self._store.images[i].width for i in self._training) / 1e6
             ),
         }
-        if settings.kind != "denoiser":
-            self._add_observations(pairs or {}, cache)
-        self._check_sizes()
         if restorer is not None:
             guarded = GuardedNetwork("restorer", restorer, device=device, bfloat16=True)
             self._add_restored(guarded, _key(restorer), cache)
@@ -100,7 +110,8 @@ class Images:
         """Stored observations: a folder of their own, or files of a data set; without any they are made on the fly."""
         data = self._settings.data
         if data.observation is not None:
-            observations = open_store(Path(data.observation), cache)
+            folder = Path(data.observation)
+            observations = open_store(folder, cache, named_images(folder))
         else:
             files = {name: file for name, (_, file) in pairs.items() if file is not None}
             if not files:
@@ -108,6 +119,7 @@ class Images:
             observations = open_store(Path(data.clean), cache, files)
         _check_pairs(self._store, observations, self._task.scale)
         self._companions.append(Companion("observation", observations, self._task.scale))
+        self.identities["data.observation"] = observations.identity
 
     def _load_partners(self, network: nn.Module) -> GuardedNetwork | None:
         """Load the frozen networks: keeps the denoiser, gives the restorer where training starts from its output."""
@@ -131,6 +143,8 @@ class Images:
             low = self._settings.precision == "bfloat16"
             self._denoiser = GuardedNetwork("denoiser", denoiser, device=self._device, bfloat16=low)
         self.card["partners"] = partners_of(records)
+        for part, record in records.items():
+            self.identities |= {f"partners.{part}_sha256": record.sha256, f"partners.{part}_info": record.info}
         return restorer
 
     def _objective(self, network: nn.Module, sample_metrics: SampleMetrics, perceptual: Features | None) -> Objective:
@@ -153,16 +167,42 @@ class Images:
     def _chained(self) -> bool:
         return self._settings.objective == "energy-score"
 
+    def _leave_out_small(self, info: NetworkInfo) -> None:
+        """Set images aside that hold no patch, or no crop for validation, and say how many; raises DataError."""
+        data, scale = self._settings.data, self._task.scale if self._settings.kind == "restorer" else 1
+        border = self._task.border if self._on_the_fly else 0
+        trained, self._training = self._training, self._patches().numbers
+        multiple = math.lcm(self._align, scale * info.size_multiple)
+        least = max(min(data.validation_crop, data.patch), scale * info.min_size)
+        # Of multiples of what the network can take: up to the size that is asked for, and not less than a patch.
+        sides = range(-(-least // multiple) * multiple, data.validation_crop + 1, multiple)
+        self._crops, small = validation_crops(
+            self._store, self._held_out, count=data.validation_images, sides=sides, border=border, align=self._align
+        )
+        least = sides.start + 2 * border
+        if not self._crops:
+            raise DataError(
+                f"None of the {len(self._held_out)} images that are held out for validation gives a crop of {least} to "
+                f"{data.validation_crop + 2 * border} pixels (data.validation_crop and data.patch, multiples of "
+                f"{multiple}, with a border of {border}): give larger images, or change these sizes."
+            )
+        self._held_out = [number for number in self._held_out if number not in set(small)]
+        for what, few, all_of, size in (
+            ("to train on", len(trained) - len(self._training), len(trained), data.patch + self._align + 2 * border),
+            ("held out for validation", len(small), len(self._held_out) + len(small), least),
+        ):
+            if few:
+                warnings.warn(
+                    f"{few} of {all_of} images {what} are smaller than {size} pixels and are left out.", stacklevel=2
+                )
+
     def _check_sizes(self) -> None:
         """Try patches and validation crops of their sizes on whatever will look at them."""
         data = self._settings.data
-        self._patches()
         self._try(f"data.patch is {data.patch}", data.patch, {})
         border = self._task.border if self._on_the_fly else 0
-        sides = [max(0, side - 2 * border) for *_, side in self._validation_crops()]
-        if sides:
-            side = min(sides)
-            self._try(f"data.validation_crop is {data.validation_crop} and gives crops of {side}", side, self._metrics)
+        side = min(side for *_, side in self._crops) - 2 * border
+        self._try(f"data.validation_crop is {data.validation_crop} and gives crops of {side}", side, self._metrics)
 
     def _try(self, found: str, side: int, metrics: Metrics) -> None:
         black = torch.zeros(1, 3, side, side)
@@ -196,15 +236,10 @@ class Images:
             seed=settings.seed,
         )
 
-    def _validation_crops(self) -> list[tuple[int, int, int, int]]:
-        data = self._settings.data
-        side = data.validation_crop + (2 * self._task.border if self._on_the_fly else 0)
-        return validation_crops(self._store, self._held_out, count=data.validation_images, side=side, align=self._align)
-
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Figures of a network on the held-out images."""
         crops = []
-        for number, top, left, side in self._validation_crops():
+        for number, top, left, side in self._crops:
             crop = {"clean": torch.from_numpy(self._store.crop(number, top, left, side, side))}
             for companion in self._companions:
                 k = companion.scale

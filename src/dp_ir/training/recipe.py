@@ -18,11 +18,9 @@ class NetworkRecipe:
 
     architecture: str = "???"  # a name of checkpoints.ARCHITECTURES
     config: dict[str, Any] = field(default_factory=dict)  # its hyper-parameters; those left out keep their defaults
-    init: str | None = None  # a weight file to start from, instead of random weights
-    init_parts: dict[str, str] = field(default_factory=dict)  # weight files to start its parts from, by their names
-    init_sigma: float = (
-        0.05  # noise level, in [0, 1] image units, at which a restorer starts that starts from a denoiser
-    )
+    init: str | None = None  # weights to start from, instead of random ones: whatever `load_restorer` loads
+    init_parts: dict[str, str] = field(default_factory=dict)  # the same of its parts, by their names
+    init_sigma: float = 0.05  # noise level, in [0, 1] units, at which a restorer starts that starts from a denoiser
 
 
 @dataclass

@@ -23,7 +23,7 @@ _ABOVE_0 = (
     *("data.validation_images", "log.every", "log.validate", "log.checkpoint"),
 )
 _FROM_0 = ("optim.warm_up", "optim.weight_decay", "data.workers", "seed", "noise.log_std")
-_SECTIONS = ("noise", "bridge", "chain", "score")
+SECTIONS = ("noise", "bridge", "chain", "score")
 """Sections that are read for some networks only."""
 
 
@@ -37,7 +37,7 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(f"objective is '{recipe.objective}'; it must be one of {', '.join(OBJECTIVES)}.")
     if recipe.objective == "energy-score" and recipe.kind != "fusion":
         raise RecipeError(f"The recipe trains a {recipe.kind}, but only a fusion has the objective energy-score.")
-    values = dict(_values(recipe))
+    values = dict(recipe_values(recipe))
     _check_ranges(values)
     if recipe.kind == "fusion" and not (recipe.partners.restorer and recipe.partners.denoiser):
         raise RecipeError(
@@ -52,12 +52,12 @@ def check(recipe: Recipe) -> None:
         _check_score(recipe)
 
 
-def _values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def recipe_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All values by their names in the recipe."""
     for entry in fields(section):
         value = getattr(section, entry.name)
         if is_dataclass(value):
-            yield from _values(value, f"{prefix}{entry.name}.")
+            yield from recipe_values(value, f"{prefix}{entry.name}.")
         else:
             yield f"{prefix}{entry.name}", value
 
@@ -85,18 +85,21 @@ def _check_ranges(values: dict[str, Any]) -> None:
         raise RecipeError(f"noise.median is {values['noise.median']}; it must be greater than 0.")
 
 
+def sections_read(recipe: Recipe) -> tuple[str, ...]:
+    """Which of the sections that not all trainings read this one does."""
+    if recipe.kind == "fusion":
+        return ("noise",) if recipe.objective == "estimate" else ("chain", "score")
+    return {"denoiser": ("noise",), "bridge": ("bridge",)}.get(recipe.kind, ())
+
+
 def _check_sections(recipe: Recipe, values: dict[str, Any]) -> None:
     """What is set in a section that this training does not read would be ignored."""
-    if recipe.kind == "fusion":
-        read: tuple[str, ...] = ("noise",) if recipe.objective == "estimate" else ("chain", "score")
-        reader = f"a fusion with objective={recipe.objective}"
-    else:
-        read = {"denoiser": ("noise",), "bridge": ("bridge",)}.get(recipe.kind, ())
-        reader = f"a {recipe.kind}"
-    for section in _SECTIONS:
+    read = sections_read(recipe)
+    reader = f"a fusion with objective={recipe.objective}" if recipe.kind == "fusion" else f"a {recipe.kind}"
+    for section in SECTIONS:
         if section in read:
             continue
-        by_default = dict(_values(type(getattr(recipe, section))(), f"{section}."))
+        by_default = dict(recipe_values(type(getattr(recipe, section))(), f"{section}."))
         for name, default in by_default.items():
             if values[name] != default:
                 raise RecipeError(

@@ -12,18 +12,18 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from dp_ir.checkpoints import build, load_network, save_network
+from dp_ir.checkpoints import save_network
 from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.files import write_atomically
 from dp_ir.errors import MissingExtraError, RecipeError
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.unet_bridge import UNetBridge
-from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.tasks import get_task
 from dp_ir.training.chain_objective import SampleMetrics, no_figures
 from dp_ir.training.energy_score import Features
+from dp_ir.training.history import History, read_checkpoint, settings_of
 from dp_ir.training.images import Images
 from dp_ir.training.objectives import Metrics
 from dp_ir.training.recipe import Recipe, load_recipe, recipe_text
+from dp_ir.training.start import Start, starting_network
 from dp_ir.training.tables import writing
 from dp_ir.training.trainer import Progress, Trainer, without_accelerator
 
@@ -71,7 +71,11 @@ def train(
     if processes.is_main_process:
         _open_folder(out)
     torch.manual_seed(settings.seed)
-    network = _network(settings)
+    start = starting_network(settings)
+    network = start.network
+    trained_with = settings_of(settings) | start.settings
+    # What cannot go on so is said before images are decoded, and once more when these are known.
+    History(out, read_checkpoint(out), settings.optim.steps, trained_with)
     with processes.main_process_first():
         images = Images(
             settings,
@@ -87,13 +91,13 @@ def train(
         out,
         loss=images.objective.loss,
         validate=images.validate,
-        export=partial(_export, settings, out / f"{kind}.safetensors", images.card),
-        trained_for=_trained_for(settings, images.card),
+        export=partial(_export, settings, start, out / f"{kind}.safetensors", images.card),
+        settings=trained_with | images.identities,
         watch=watch,
     )
     if processes.is_main_process:
-        with writing(out / "recipe.yaml"):
-            (out / "recipe.yaml").write_text(recipe_text(settings), "utf-8")
+        text = recipe_text(settings)
+        write_atomically(out / "recipe.yaml", lambda partial: _write_text(partial, text))
     trainer.run(images.batches)
     return out / f"{kind}.safetensors"
 
@@ -106,69 +110,14 @@ def _open_folder(out: Path) -> None:
             pass
 
 
-def _trained_for(settings: Recipe, card: Mapping[str, Any]) -> dict[str, Any]:
-    """What cannot change in the course of a run, by the names of the recipe; partners by their identities."""
-    sections = ("chain", "score") if settings.objective == "energy-score" else ()
-    partners = {f"partners.{name}": value for name, value in card.get("partners", {}).items() if "sha256" in name}
-    return {
-        "objective": settings.objective,
-        **{f"{section}.{k}": v for section in sections for k, v in asdict(getattr(settings, section)).items()},
-        "data.task": settings.data.task,
-        "network.init": settings.network.init,
-        "network.init_parts": settings.network.init_parts,
-        "network.init_sigma": settings.network.init_sigma,
-        "seed": settings.seed,
-        **partners,
-    }
-
-
-def _network(settings: Recipe) -> nn.Module:
-    config = dict(settings.network.config)
-    if settings.kind == "denoiser" and settings.network.architecture == "unet-denoiser":
-        config.setdefault("sigma_range", [settings.noise.low, settings.noise.high])
-    network = build(settings.network.architecture, config)
-    if settings.kind == "bridge" and not isinstance(network, UNetBridge):
-        raise RecipeError(
-            f"The recipe trains a bridge with the architecture {settings.network.architecture}: expected unet-bridge."
-        )
-    starts = {"": settings.network.init} if settings.network.init is not None else {}
-    for name, file in {**starts, **settings.network.init_parts}.items():
-        _start(network, name, file, settings)
-    return network
-
-
-def _start(network: nn.Module, name: str, file: str, settings: Recipe) -> None:
-    """Give a network, or one of its parts by name, the weights of a file; raises RecipeError where they do not fit."""
-    try:
-        part = network.get_submodule(name)
-    except AttributeError:
-        known = ", ".join(child for child, _ in network.named_children())
-        raise RecipeError(
-            f"network.init_parts names '{name}', which {settings.network.architecture} has not: its parts are {known}."
-        ) from None
-    start, record = load_network(file)
-    if isinstance(part, FastDeblur) and isinstance(start, UNetDenoiser):
-        start = FastDeblur.from_denoiser(start, settings.network.init_sigma)
-    own: dict[str, Any] = dict(cast(Any, getattr(part, "config", {})))
-    dial = {"detail": own["detail"]} if "detail" in own else {}
-    if {**cast(Any, start.config), **dial} != own:
-        raise RecipeError(
-            f"{file} holds a {record.architecture} with {start.config}, the recipe asks for "
-            f"{f'a part {name}' if name else settings.network.architecture} with {own}: make the two agree."
-        )
-    # What a network that sees the dial has beyond one that does not begins without effect.
-    part.load_state_dict({**part.state_dict(), **start.state_dict()})
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
 
 
 def _export(
-    settings: Recipe, path: Path, card: Mapping[str, Any], network: nn.Module, record: Mapping[str, Any]
+    settings: Recipe, start: Start, path: Path, card: Mapping[str, Any], network: nn.Module, record: Mapping[str, Any]
 ) -> None:
-    training = {**record, "patch": settings.data.patch, "learning_rate": settings.optim.learning_rate}
-    for name, file in {"": settings.network.init, **settings.network.init_parts}.items():
-        if file is not None:
-            start = load_network(file)[1]
-            key = f"{name}_started_from" if name else "started_from"
-            training[key] = {"sha256": start.sha256, "training": start.card.get("training", {})}
+    training = {**record, "patch": settings.data.patch, "learning_rate": settings.optim.learning_rate, **start.card}
     kind = cast(Any, settings.kind)
     if settings.objective == "energy-score":
         training |= {"objective": settings.objective, "score": asdict(settings.score)}

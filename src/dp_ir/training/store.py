@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dp_ir.errors import DataError
+from dp_ir.errors import DataError, ImageReadError
 from dp_ir.image import IMAGE_SUFFIXES, read_image
 from dp_ir.image.data_layouts import recognise
+from dp_ir.restoration.finding import images_in
 from dp_ir.training.fingerprint import Fingerprint, known_images, matching_test_image
 
 _WITHOUT_PARTS = ("GoPro", "pairs")  # layouts whose scenes or folders may lie in the folder that is named
@@ -44,9 +46,17 @@ class ImageStore:
         self.key = path.stem
         self.images = [StoredImage(**entry) for entry in index["images"]]
         self._elements: npt.NDArray[Any] = np.memmap(path, dtype=index["dtype"], mode="r")
+        self._sha256: str | None = index.get("sha256")  # of the elements; stores of before do not say
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def identity(self) -> str:
+        """What the images are, wherever they lie: how many, and a hash of their names, sizes and pixels."""
+        pixels = self._sha256 or hashlib.sha256(self._elements.data).hexdigest()
+        places = [(image.name, image.height, image.width) for image in self.images]
+        return f"{len(self)} images, sha256 {hashlib.sha256(json.dumps([places, pixels]).encode()).hexdigest()[:16]}"
 
     def crop(self, number: int, top: int, left: int, height: int, width: int) -> npt.NDArray[np.float32]:
         """Cut (3, height, width) float32 in [0, 1] out of image `number`."""
@@ -82,13 +92,15 @@ class StoreWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._partial.open("wb")
         self._images: list[dict[str, Any]] = []
-        self._elements = 0
+        self._elements, self._digest = 0, hashlib.sha256()
 
     def add(self, name: str, pixels: npt.NDArray[Any]) -> None:
         """Append pixels (H, W, 3) of the store's dtype."""
         height, width, _ = pixels.shape
+        elements = np.ascontiguousarray(pixels, dtype=self._dtype).tobytes()
         with _storing(self._path.parent):
-            self._file.write(np.ascontiguousarray(pixels, dtype=self._dtype).tobytes())
+            self._file.write(elements)
+        self._digest.update(elements)
         self._images.append({"name": name, "height": height, "width": width, "offset": self._elements})
         self._elements += pixels.size
 
@@ -96,39 +108,58 @@ class StoreWriter:
         return self
 
     def __exit__(self, error_type: type[BaseException] | None, error: object, traceback: object) -> None:
+        index = self._path.with_suffix(".json")
+        partial_index = index.with_name(f"{index.name}.{os.getpid()}.partial")
+        content = {"dtype": self._dtype, "images": self._images, "sha256": self._digest.hexdigest()}
         try:
             with _storing(self._path.parent):
                 self._file.close()
                 if error_type is None:
+                    partial_index.write_text(json.dumps(content), "utf-8")
                     self._partial.replace(self._path)
-                    index = self._path.with_suffix(".json")
-                    partial = index.with_name(f"{index.name}.{os.getpid()}.partial")
-                    partial.write_text(json.dumps({"dtype": self._dtype, "images": self._images}), "utf-8")
-                    partial.replace(index)
+                    partial_index.replace(index)
         finally:
-            self._partial.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before matters more than a leftover
+                self._partial.unlink(missing_ok=True)
+                partial_index.unlink(missing_ok=True)
 
 
 def default_cache() -> Path:
-    """The user's cache folder for decoded images."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dp-ir"
+    """The user's cache folder for decoded images.
+
+    Raises:
+        DataError: there is no home folder to put it in.
+    """
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "dp-ir"
+    try:
+        return Path.home() / ".cache" / "dp-ir"
+    except RuntimeError as error:
+        raise DataError(
+            f"There is no home folder for decoded images ({error}): name a folder for them (data.cache)."
+        ) from error
 
 
 def image_files(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted by their path.
+    """The images below a folder that `dp-ir restore` would take, sorted by their path; hidden ones are left out.
 
     Raises:
         DataError: the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; training needs a folder of images.")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    files = sorted(Path(str(found.source)) for found in images_in(folder))
     if not files:
         raise DataError(f"{folder} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return files
 
 
-def open_store(folder: Path, cache: Path, files: Mapping[str, Path] | None = None) -> ImageStore:
+def named_images(folder: Path) -> dict[str, Path]:
+    """The images below a folder by their names in a store: their paths below it; raises as `image_files`."""
+    return {str(file.relative_to(folder)): file for file in image_files(folder)}
+
+
+def open_store(folder: Path, cache: Path, files: Mapping[str, Path]) -> ImageStore:
     """Decode images of a folder once (8 bits per channel) and open the result.
 
     The store is keyed by the files' names, sizes and times, so a changed folder is decoded again.
@@ -136,30 +167,49 @@ def open_store(folder: Path, cache: Path, files: Mapping[str, Path] | None = Non
     Args:
         folder: that holds the images.
         cache: folder for the store.
-        files: which of its files, by the names they get; all images below the folder by default.
+        files: which of its files, by the names they get; see `named_images`.
 
     Raises:
-        DataError: the folder holds no image, or an image of a standard test set.
-        ImageReadError: a file cannot be decoded.
+        DataError: files cannot be decoded, or are images of a standard test set; all of them are named.
     """
-    named = {str(f.relative_to(folder)): f for f in image_files(folder)} if files is None else files
-    listing = [(str(f.relative_to(folder)), f.stat().st_size, f.stat().st_mtime_ns) for f in named.values()]
+    listing = [(str(file.relative_to(folder)), *_stamp(file)) for file in files.values()]
     key = hashlib.sha256(json.dumps([str(folder.resolve()), listing]).encode()).hexdigest()[:16]
     path = cache / f"images-{key}.raw"
     if path.with_suffix(".json").is_file():
         return ImageStore(path)
     tests = known_images("test-images")
+    bad: list[str] = []
     with StoreWriter(path, "uint8") as writer:
-        for name, file in named.items():
-            pixels = read_image(file).pixels
+        for name, file in files.items():
+            try:
+                pixels = read_image(file).pixels
+            except ImageReadError as error:
+                reason = str(error).removeprefix(f"'{file}' ").partition(", expected")[0].rstrip(".")
+                bad.append(f"{file.relative_to(folder)} ({reason})")
+                continue
             test_image = matching_test_image(Fingerprint.of(pixels), tests)
             if test_image is not None:
-                raise DataError(
-                    f"{file} is the image {test_image.name} of the test set {test_image.split}; figures on images that "
-                    "were trained on mean nothing: remove it from the folder."
+                bad.append(
+                    f"{file.relative_to(folder)} (is the image {test_image.name} of the test set {test_image.split}; "
+                    "figures on images that were trained on mean nothing)"
                 )
-            writer.add(name, (pixels * 255).round())
+            if not bad:
+                writer.add(name, (pixels * 255).round())
+        if bad:
+            raise DataError(
+                f"{len(bad)} of {len(files)} images in {folder} cannot be trained on, remove or replace them: "
+                f"{', '.join(bad)}."
+            )
     return ImageStore(path)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Size and time of a file; zeros of a broken link, which is named when it is read."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def training_pairs(folder: Path, scale: int) -> dict[str, tuple[Path, Path | None]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dp_ir.errors import CheckpointError
@@ -71,9 +71,13 @@ class RunTable:
 
     def _write_all(self) -> None:
         partial = self._path.with_name(f"{self._path.name}.partial")
-        with writing(self._path):
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self._columns)
-                writer.writeheader()
-                writer.writerows(self._rows)
-            partial.replace(self._path)
+        try:
+            with writing(self._path):
+                with partial.open("w", newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, self._columns)
+                    writer.writeheader()
+                    writer.writerows(self._rows)
+                partial.replace(self._path)
+        finally:
+            with suppress(OSError):  # what went wrong before matters more than a leftover
+                partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
 from dp_ir.restoration.precision import processor_name
+from dp_ir.training.history import HARDWARE, History, damaged, read_checkpoint
 from dp_ir.training.recipe import OptimRecipe, Recipe
 from dp_ir.training.tables import RunTable, writing
 from dp_ir.training.throughput import Throughput
@@ -61,7 +63,7 @@ class Trainer:
         loss: (model, batch) -> scalar.
         validate: model -> figures.
         export: (model, record of the run so far) -> None, writes the weights that will be used.
-        trained_for: what cannot change in the course of the run, by the names of the recipe.
+        settings: what the run is trained with, see `history.settings_of`.
         watch: called with a `Progress` after each step, on the main process.
 
     Raises:
@@ -77,7 +79,7 @@ class Trainer:
         loss: Callable[[nn.Module, Mapping[str, Tensor]], Tensor],
         validate: Callable[[nn.Module], dict[str, float]],
         export: Callable[[nn.Module, dict[str, Any]], None],
-        trained_for: Mapping[str, Any],
+        settings: Mapping[str, Any],
         watch: Callable[[Progress], None] | None = None,
     ) -> None:
         try:
@@ -88,7 +90,6 @@ class Trainer:
 
         self._recipe, self._out = recipe, out
         self._loss, self._validate, self._export, self._watch = loss, validate, export, watch
-        self._trained_for = dict(trained_for)
         AcceleratorState._reset_state()  # a process may train several networks, each in its own precision
         self.accelerator = Accelerator(
             cpu=without_accelerator(),
@@ -106,11 +107,17 @@ class Trainer:
         self._model, self._optimizer = self.accelerator.prepare(model, optimizer)
         self._ema = AveragedModel(self._unwrapped(), multi_avg_fn=_moving_average(optim.ema))
         self._step, self._seconds = 0, 0.0
-        self._resume()
+        state = read_checkpoint(out)
+        own = {**settings, HARDWARE: hardware(self.accelerator.device, self.accelerator.num_processes)}
+        self._history = History(out, state, optim.steps, own)
+        if state is not None:
+            self._resume(state)
         if self.accelerator.is_main_process:
             self._log, self._validations = (RunTable(out / name) for name in ("log.csv", "validation.csv"))
-            for table in (self._log, self._validations):
-                table.rewind(self._step)
+            self._log.rewind(self._step)
+            # Where nothing is left to train, the last validation is done again.
+            self._validations.rewind(self._step - 1 if self._step == optim.steps else self._step)
+            self._history.say_what_changes()
 
     @property
     def step(self) -> int:
@@ -130,6 +137,8 @@ class Trainer:
         throughput = Throughput(accelerator.device, getattr(torch, self._recipe.precision))
         if self._step >= optim.steps:
             self._validated()  # nothing is left to train, but the weights may have been removed
+        else:
+            self._history.goes_on()
         source = batches(self._step, accelerator.process_index, accelerator.num_processes)
         for batch in source if self._step < optim.steps else ():
             # The learning rate is a function of the step alone: nothing to save, and a run may be given more steps.
@@ -189,8 +198,9 @@ class Trainer:
             "planned_steps": optim.steps,
             "batch": optim.batch,
             "seconds": round(self._seconds),
-            "hardware": hardware(self.accelerator.device, self.accelerator.num_processes),
+            "hardware": self._history.hardware,
             "precision": self._recipe.precision,
+            **({"changes": changes} if (changes := self._history.changes()) else {}),
             "validation": {name: round(value, 4) for name, value in figures.items()},
         }
         self._export(averaged, record)
@@ -219,7 +229,7 @@ class Trainer:
             "step": self._step,
             "seconds": self._seconds,
             "config": self._unwrapped().config,
-            "trained_for": self._trained_for,
+            "history": self._history.stretches,
             "model": self._unwrapped().state_dict(),
             "ema": self._ema.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -234,45 +244,19 @@ class Trainer:
                     os.fsync(file.fileno())
                 partial.replace(self._out / "checkpoint.pt")
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before matters more than a leftover
+                partial.unlink(missing_ok=True)
 
-    def _resume(self) -> None:
-        path = self._out / "checkpoint.pt"
-        if not path.exists():
-            return
+    def _resume(self, state: Mapping[str, Any]) -> None:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if state["config"] != self._unwrapped().config:
-                raise CheckpointError(
-                    f"{path} holds a network with {state['config']}, the recipe asks for {self._unwrapped().config}: "
-                    "use another folder for --out, or the recipe the run began with."
-                )
-            # Checkpoints of before do not say what they are trained for, or not all of it that can be said now.
-            began = state.get("trained_for", {})
-            changed = [name for name, wanted in self._trained_for.items() if began.get(name, wanted) != wanted]
-            if changed:
-                found, asked = (" ".join(f"{name}={of[name]}" for name in changed) for of in (began, self._trained_for))
-                raise CheckpointError(
-                    f"{path} is of a run with {found}, the recipe asks for {asked}: use another folder for --out, or "
-                    "the recipe the run began with."
-                )
             self._unwrapped().load_state_dict(state["model"])
             self._ema.load_state_dict(state["ema"])
             self._optimizer.load_state_dict(state["optimizer"])
             if self.accelerator.scaler is not None and state["scaler"] is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
-            self._step, self._seconds = int(state["step"]), float(state["seconds"])
-            if self._step > self._recipe.optim.steps:
-                raise CheckpointError(
-                    f"The run in {self._out} has {self._step} steps already, the recipe asks for "
-                    f"{self._recipe.optim.steps}: give it more (optim.steps), or use another folder for --out."
-                )
-        except CheckpointError:
-            raise
+            self._step, self._seconds = state["step"], float(state["seconds"])
         except Exception as error:
-            raise CheckpointError(
-                f"{path} cannot be read as a checkpoint of this run ({_first_line(error)}): remove it to begin anew."
-            ) from error
+            raise damaged(self._out / "checkpoint.pt", error) from error
         logger.info("continuing %s at step %d of %d", self._out, self._step, self._recipe.optim.steps)
 
 
@@ -285,11 +269,6 @@ def _moving_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int]
         torch._foreach_lerp_(averaged, current, 1 - own)
 
     return average
-
-
-def _first_line(error: Exception) -> str:
-    """What an error says in its first line, or else its kind."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def learning_rate_factor(step: int, optim: OptimRecipe) -> float:

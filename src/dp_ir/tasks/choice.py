@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from dp_ir.image.photo_facts import PhotoFacts
 
 SMALL_PHOTO, LARGE_PHOTO = "photo", "clean"
@@ -31,6 +33,17 @@ _SHARP, _SOFT = 0.4, 0.28
 def suited_bundle(width: int, height: int) -> str:
     """The name of the bundle for a photo of so many pixels."""
     return LARGE_PHOTO if width * height > LARGE else SMALL_PHOTO
+
+
+def chosen_bundle(width: int, height: int) -> str:
+    """The same, and what it means is said.
+
+    Warns:
+        ChoiceNote: which bundle is chosen, and how to ask for the other.
+    """
+    bundle = suited_bundle(width, height)
+    warnings.warn(CHOICES[bundle], ChoiceNote, stacklevel=2)
+    return bundle
 
 
 def advice(facts: PhotoFacts) -> str:

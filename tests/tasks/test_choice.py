@@ -14,11 +14,11 @@ from dp_ir.errors import ImageReadError
 from dp_ir.image.photo_facts import PhotoFacts
 from dp_ir.restoration import duration as durations
 from dp_ir.restoration import files
-from dp_ir.restoration.choice import CHOICES, ChoiceNote, advice, suited_bundle
 from dp_ir.restoration.duration import LongJobNote, duration, expected_seconds
 from dp_ir.restoration.jobs import Job, LocalJob
 from dp_ir.restoration.provenance import differences, joint_provenance
 from dp_ir.restoration.worker import Worker
+from dp_ir.tasks.choice import CHOICES, ChoiceNote, advice, chosen_bundle, suited_bundle
 
 
 def enlarging(scale):
@@ -56,7 +56,7 @@ def test_two_megapixels_divide_small_from_large(width, height):
 
 def test_a_worker_restores_each_photo_with_what_suits_it_and_loads_it_once(photo, tmp_path):
     load = Loads()
-    worker = Worker(load, None, {})
+    worker = Worker(load, chosen_bundle, {})
     worker.prepare()
     assert load.names == []  # nothing is known of the photos yet
     sizes = {"small.png": (40, 30), "large.png": (1600, 1300), "other.png": (20, 20)}
@@ -80,7 +80,7 @@ def test_a_named_bundle_and_the_size_of_a_crop_decide(photo, tmp_path):
     load = Loads()
     large = photo("large.png", 2000, 1100)
     with pytest.warns(ChoiceNote):
-        Worker(load, None, {"crop": (10, 20, 30, 40)})(Job(large, tmp_path / "crop.png"))
+        Worker(load, chosen_bundle, {"crop": (10, 20, 30, 40)})(Job(large, tmp_path / "crop.png"))
     assert Image.open(tmp_path / "crop.png").size == (120, 160)
     named = Worker(load, "clean", {})
     named.prepare()
@@ -93,7 +93,7 @@ def test_what_is_no_image_is_refused_before_a_network_is_loaded(tmp_path):
     load = Loads()
     (tmp_path / "text.png").write_text("text")
     with pytest.raises(ImageReadError, match=r"text\.png"):
-        Worker(load, None, {})(Job(tmp_path / "text.png", tmp_path / "out.png"))
+        Worker(load, chosen_bundle, {})(Job(tmp_path / "text.png", tmp_path / "out.png"))
     assert load.names == []
 
 
