@@ -22,8 +22,8 @@ from torch import Tensor
 from compare_picture import compose
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.image import read_image, to_tensor
-from dp_ir.restoration.choice import suited_bundle
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.tasks.choice import suited_bundle
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import DataRecipe
 
