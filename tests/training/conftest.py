@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from tiny_runs import run_tiny
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +46,12 @@ def settings(photos: Path, tmp_path: Path) -> list[str]:
         "log.checkpoint=3",
         "precision=float32",
     ]
+
+
+@pytest.fixture
+def partners(settings: list[str], tmp_path: Path) -> list[str]:
+    restorer = run_tiny("restorer-sr4", settings, tmp_path / "restorer", "optim.steps=2")
+    denoiser = run_tiny("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
+    # Nothing can be told by probing networks that were hardly trained.
+    probe = [f"partners.{kind}_info.probe=false" for kind in ("restorer", "denoiser")]
+    return [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}", *probe]

@@ -30,15 +30,6 @@ from dp_ir.training.run import train
 from dp_ir.training.trainer import learning_rate_factor
 
 
-@pytest.fixture
-def partners(settings: list[str], tmp_path: Path) -> list[str]:
-    restorer = run_tiny("restorer-sr4", settings, tmp_path / "restorer", "optim.steps=2")
-    denoiser = run_tiny("denoiser", settings, tmp_path / "denoiser", "optim.steps=2")
-    # Nothing can be told by probing networks that were hardly trained.
-    probe = [f"partners.{kind}_info.probe=false" for kind in ("restorer", "denoiser")]
-    return [f"partners.restorer={restorer}", f"partners.denoiser={denoiser}", *probe]
-
-
 @pytest.mark.parametrize("recipe", list(TINY))
 def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     recipe: str, settings: list[str], partners: list[str], tmp_path: Path
