@@ -185,11 +185,19 @@ def test_train_makes_weights_that_info_knows(dp_ir, tmp_path):
         f"data.cache={tmp_path}/cache",
         "data.validation_fraction=0.4",
     )
-    result = dp_ir("train", "restorer", "-d", tmp_path / "photos", "-o", tmp_path / "run", *small, *network)
+    command = ("train", "restorer", "-d", tmp_path / "photos", "-o", tmp_path / "run", *small, *network)
+    result = dp_ir(*command)
     assert result.exit_code == 0, result.output
     assert "psnr" in result.stdout
+    assert "Trained" in result.stdout
     said = json.loads(dp_ir("info", tmp_path / "run" / "restorer.safetensors", "--json").stdout)
     assert (said["kind"], said["architecture"], said["config"]["channels"]) == ("restorer", "fast-sr", 8)
+    again = dp_ir(*command)
+    assert (again.exit_code, "Trained" in again.stdout) == (0, False)
+    assert "nothing was left to train" in again.stdout
+    other = dp_ir(*command, "optim.batch=2")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "with optim.batch=2, as the recipe asks, nothing would be trained" in other.stderr
 
 
 @pytest.mark.parametrize(
