@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import typer
 
 from dp_ir.interfaces.words import printable
+from dp_ir.restoration.finding import counted
 from dp_ir.restoration.jobs import Outcome, Status
 
 
-def report(outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
+def report(outcomes: Iterable[Outcome], *, left_out: Mapping[str, int], as_json: bool = False) -> int:
     """Say of each input what became of it, as soon as it is known, and how many there were in the end.
 
     Args:
         outcomes: of a batch.
+        left_out: how many files of folders were no input, by kind.
         as_json: one JSON object per line on standard output: an outcome has "source", "status", "targets", "reason" and
-            "seconds"; the last line has "summary", with a number per status, and "seconds".
+            "seconds"; the last line has "summary", with a number per status, "left_out" by kind, and "seconds".
 
     Returns:
         How many failed.
@@ -33,9 +35,11 @@ def report(outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
             typer.echo(printable(_sentence(outcome)), err=outcome.status is Status.FAILED)
     if as_json:
         summary = {status.value: number for status, number in count.items()}
-        typer.echo(json.dumps({"summary": summary, "seconds": round(time.perf_counter() - start, 3)}))
-    elif sum(count.values()) > 1:
-        typer.echo(", ".join(f"{number} {status.value}" for status, number in count.items() if number))
+        seconds = round(time.perf_counter() - start, 3)
+        typer.echo(json.dumps({"summary": summary, "left_out": dict(left_out), "seconds": seconds}))
+    elif sum(count.values()) > 1 or left_out:
+        done = ", ".join(f"{number} {status.value}" for status, number in count.items() if number)
+        typer.echo(printable(f"{done}; left out: {counted(left_out)}" if left_out else done))
     return count[Status.FAILED]
 
 
@@ -55,6 +59,7 @@ def _sentence(outcome: Outcome) -> str:
     if outcome.status is Status.FAILED:
         return f"dp-ir: {outcome.reason}"
     if outcome.status is Status.SKIPPED:
-        return f"{outcome.source}: skipped, {outcome.targets[0]} exists (--overwrite restores it again)"
+        made = f", {outcome.reason}" if outcome.reason else ""
+        return f"{outcome.source}: skipped, {outcome.targets[0]} exists{made} (--overwrite restores it again)"
     others = f" and {len(outcome.targets) - 1} more" if len(outcome.targets) > 1 else ""
     return f"{outcome.source} -> {outcome.targets[0]}{others} ({outcome.seconds:.1f} s)"

@@ -199,14 +199,13 @@ def restore(
     from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.restoration.batch import carry_out, plan_batch
     from dp_ir.restoration.chain import checked_detail
-    from dp_ir.restoration.finding import names_file
-    from dp_ir.restoration.locations import location_of
     from dp_ir.restoration.manifest import Manifest
+    from dp_ir.restoration.output import output_of
     from dp_ir.restoration.provenance import provenance
     from dp_ir.restoration.sources import restoration_of
     from dp_ir.restoration.worker import Worker
 
-    place = location_of(output)
+    place = output_of(output)
     box = None if crop is None else box_of(crop)
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
     dial = None if detail is None else checked_detail(detail)
@@ -224,7 +223,7 @@ def restore(
         precision=precision.value,
         engine=engine.value,
     )
-    manifest = None if names_file(place) else Manifest(place)
+    manifest = Manifest(place.folder)
     plan = plan_batch(
         inputs,
         place,
@@ -260,5 +259,5 @@ def restore(
         raise DPIRError("--workers was given, but this process restores one image after the other: add --executor ray.")
     else:
         run = partial(restore_with_progress, worker=worker)
-    if report(carry_out(plan, run, manifest, made_by), as_json=as_json):
+    if report(carry_out(plan, run, manifest, made_by), left_out=plan.left_out, as_json=as_json):
         raise typer.Exit(1)
