@@ -13,7 +13,9 @@ from dp_ir.restoration.finding import counted
 from dp_ir.restoration.jobs import Outcome, Status
 
 
-def report(outcomes: Iterable[Outcome], *, left_out: Mapping[str, int], as_json: bool = False) -> int:
+def report(
+    outcomes: Iterable[Outcome], *, left_out: Mapping[str, int], as_json: bool = False, to_stderr: bool = False
+) -> int:
     """Say of each input what became of it, as soon as it is known, and how many there were in the end.
 
     Args:
@@ -21,6 +23,7 @@ def report(outcomes: Iterable[Outcome], *, left_out: Mapping[str, int], as_json:
         left_out: how many files of folders were no input, by kind.
         as_json: one JSON object per line on standard output: an outcome has "source", "status", "targets", "reason" and
             "seconds"; the last line has "summary", with a number per status, "left_out" by kind, and "seconds".
+        to_stderr: leave standard output to the result.
 
     Returns:
         How many failed.
@@ -32,14 +35,14 @@ def report(outcomes: Iterable[Outcome], *, left_out: Mapping[str, int], as_json:
         if as_json:
             typer.echo(_json(outcome))
         else:
-            typer.echo(printable(_sentence(outcome)), err=outcome.status is Status.FAILED)
+            typer.echo(printable(_sentence(outcome)), err=to_stderr or outcome.status is Status.FAILED)
     if as_json:
         summary = {status.value: number for status, number in count.items()}
         seconds = round(time.perf_counter() - start, 3)
         typer.echo(json.dumps({"summary": summary, "left_out": dict(left_out), "seconds": seconds}))
     elif sum(count.values()) > 1 or left_out:
         done = ", ".join(f"{number} {status.value}" for status, number in count.items() if number)
-        typer.echo(printable(f"{done}; left out: {counted(left_out)}" if left_out else done))
+        typer.echo(printable(f"{done}; left out: {counted(left_out)}" if left_out else done), err=to_stderr)
     return count[Status.FAILED]
 
 

@@ -32,6 +32,7 @@ from typing import Any
 
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, ScheduleError, SigmaRangeError
 from dp_ir.image.part_files import remove_left_overs
+from dp_ir.image.writing import LOSSY_SUFFIXES
 from dp_ir.restoration.finding import find
 from dp_ir.restoration.history import History, recorded
 from dp_ir.restoration.jobs import Job, LocalJob, Outcome, Plan, Status
@@ -58,6 +59,7 @@ def plan_batch(
     overwrite: bool = False,
     bursts: bool = False,
     linear: bool = False,
+    quality: int | None = None,
     manifest: Manifest | None = None,
     made_by: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
@@ -73,6 +75,7 @@ def plan_batch(
         overwrite: plan again what is done already.
         bursts: the inputs are bursts, not images.
         linear: results will be linear, which needs 16 bits: TIFF, the default in a folder, or PNG.
+        quality: of the files, 1 to 100, where the format has one.
         manifest: of the folder of results; without it what exists in a folder is done.
         made_by: how results will be made, to be compared with the manifest; from `provenance`.
 
@@ -81,7 +84,8 @@ def plan_batch(
 
     Raises:
         ImageReadError: no input was named.
-        ImageWriteError: `output` does not suit the inputs or the format; linear results of images, or in 8 bits.
+        ImageWriteError: `output` does not suit the inputs or the format; linear results of images, or in 8 bits; a
+            quality of a format without loss.
     """
     output = output if isinstance(output, Output) else output_of(output)
     if linear and not bursts:
@@ -90,6 +94,11 @@ def plan_batch(
     if linear and suffix.lower() not in _LINEAR_SUFFIXES:
         raise ImageWriteError(
             f"Linear results cannot be {suffix} files, whose 8 bits are too few: expected {listed(_LINEAR_SUFFIXES)}."
+        )
+    if quality is not None and suffix.lower() not in LOSSY_SUFFIXES:
+        raise ImageWriteError(
+            f"A quality was asked for, but {suffix} files lose nothing: expected {listed(LOSSY_SUFFIXES)} (--format "
+            "jpeg or webp), or no --quality."
         )
     findings = find(inputs, output, bursts=bursts)
     found = list(findings.found.values())

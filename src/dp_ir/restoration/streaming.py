@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from dp_ir.diffusion.samplers import LinearStep, linear_steps
 from dp_ir.errors import DPIRError
 from dp_ir.image import Picture, from_array
 from dp_ir.image.camera import decode
+from dp_ir.image.output_size import Size, resized
+from dp_ir.image.resize import source_rows
 from dp_ir.image.streamed import stream_image
+from dp_ir.image.writing import QUALITY
 from dp_ir.restoration.canvas import Canvas, check_disk_space
 from dp_ir.restoration.chain import Chain
 from dp_ir.restoration.inputs import FileObservation
@@ -52,6 +55,8 @@ def restore_streamed(
     linear: bool = False,
     tile: int | None = None,
     memory: int | None = None,
+    quality: int = QUALITY,
+    size: Callable[[Size], Size] = lambda result: result,
     progress: Progress | None = None,
     **settings: Any,
 ) -> None:
@@ -65,7 +70,9 @@ def restore_streamed(
         linear: results are linear sRGB, of bursts.
         tile: as for `Restoration.__call__`.
         memory: likewise.
-        progress: likewise.
+        quality: 1 to 100, of JPEG and WebP.
+        size: makes the size (H, W) of the files of that of the upright result; of a single sample only.
+        progress: as for `Restoration.__call__`.
         settings: the arguments of `Restoration.chain`.
 
     Raises:
@@ -102,12 +109,15 @@ def restore_streamed(
             if steps:
                 own = generators([sample_seed(seed, index)])[0]
                 _sample(restoration, passes, settled, steps, restored, noisy, own, desk)
-            _write(targets[index], observation, noisy.shape, lambda window: noisy.read(window).clamp(0, 1), shown)
+            result = _Result(observation, noisy.shape, lambda window: noisy.read(window).clamp(0, 1), shown)
+            _write(targets[index], result, size(result.size), quality)
             if moments is not None:
                 moments.add(noisy)
         if moments is not None:
-            _write(targets[-2], observation, noisy.shape, moments.mean, observation.band)
-            _write(targets[-1], observation, noisy.shape, moments.deviation, measured)
+            mean = _Result(observation, noisy.shape, moments.mean, observation.band)
+            deviation = _Result(observation, noisy.shape, moments.deviation, measured)
+            for target, result in zip(targets[-2:], (mean, deviation), strict=True):
+                _write(target, result, result.size, quality)
 
 
 class _Desk:
@@ -200,32 +210,51 @@ class _Moments:
         return (self._squares.read(window) / (self._count - 1)).sqrt()
 
 
-def _write(
-    target: Path,
-    observation: FileObservation,
-    shape: tuple[int, int, int],
-    read: Read,
-    picture: Callable[[Tensor, int, int], Picture],
-) -> None:
-    """Write a file of what `read` gives, by bands of rows of the upright picture.
+@dataclass(frozen=True)
+class _Result:
+    """A result that lies on the disk, as rows of an upright picture.
 
     Args:
-        target: the file.
         observation: which knows how results lie in their pictures.
         shape: of the result (3, H, W).
         read: gives a part of it (1, 3, h, w).
         picture: makes a part, the first row it shows and the height of the whole picture rows of that picture.
     """
-    height, width = observation.size(*shape[1:])
 
-    def rows() -> Iterator[Picture]:
-        for top, number in _bands((3, height, width)):
-            yield picture(read(observation.window(top, top + number, *shape[1:])), top, height)
+    observation: FileObservation
+    shape: tuple[int, int, int]
+    read: Read
+    picture: Callable[[Tensor, int, int], Picture]
 
-    bands = rows()
-    first = next(bands)
-    with stream_image(target, (height, width), first.bit_depth) as stream:
-        for band in chain([first], bands):
+    @property
+    def size(self) -> Size:
+        """(height, width) of the picture."""
+        return self.observation.size(*self.shape[1:])
+
+    def rows(self, first: int, last: int) -> Picture:
+        """The picture from row `first` to the one before `last`."""
+        window = self.observation.window(first, last, *self.shape[1:])
+        return self.picture(self.read(window), first, self.size[0])
+
+
+def _write(target: Path, result: _Result, size: Size, quality: int) -> None:
+    """Write a file of this size (H, W) by bands of rows."""
+    height = result.size[0]
+
+    def bands() -> Iterator[Picture]:
+        number = max(_ROWS * size[0] // height, 1)  # so that about as many rows are read at a time, whatever the size
+        for top in range(0, size[0], number):
+            rows = top, min(top + number, size[0])
+            if size == result.size:
+                yield result.rows(*rows)
+            else:
+                first, last = source_rows(height, size[0], rows)
+                yield resized(result.rows(first, last), size, rows, (first, height))
+
+    pictures = bands()
+    begun = next(pictures)
+    with stream_image(target, size, begun.bit_depth, quality=quality) as stream:
+        for band in chain([begun], pictures):
             stream.write(band)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from dp_ir.errors import DPIRError
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.batch import Job, LocalJob
-from dp_ir.restoration.files import restore_file
+from dp_ir.restoration.files import enlargement, restore_file
 from dp_ir.restoration.locations import Location, Url, download, files_below, upload
 from dp_ir.restoration.passes import Progress
 from dp_ir.restoration.pipeline import Restoration
@@ -36,7 +36,10 @@ class Worker:
         """The networks, loaded; raises DPIRError."""
         if self._restoration is None:
             keep_freed_memory()  # the process restores one image after the other
-            self._restoration = self._load()
+            restoration = self._load()
+            if (size := self._settings.get("size")) is not None:
+                size.check_factor(enlargement(restoration))
+            self._restoration = restoration
         return self._restoration
 
     def __call__(self, job: Job, progress: Progress | None = None) -> None:
