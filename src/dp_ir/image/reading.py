@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +36,7 @@ _PILLOW: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_image(path: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a photograph from a PNG, JPEG, WebP, TIFF or BMP file; the content decides, not the suffix.
 
     The picture is upright (EXIF orientation applied, and 1 in the EXIF carried on) and in sRGB. Palettes and
@@ -46,7 +47,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     XMP and IPTC blocks are not carried on.
 
     Args:
-        path: the file.
+        path: the file; or its content, as bytes or as a file that is open for reading bytes.
         max_pixels: limit on width times height, checked on the header before anything is decoded; files of more bytes
             than so many pixels can take are not read at all.
 
@@ -58,11 +59,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     return to_picture(read_samples(path, max_pixels=max_pixels))
 
 
-def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Samples:
+def read_samples(path: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Samples:
     """Decode a photograph, but leave it as it is stored; arguments and errors are those of `read_image`."""
-    source = Path(path)
-    name = str(source)
-    with _opened(source) as file:
+    name, opened = (str(path), _opened(Path(path))) if isinstance(path, str | os.PathLike) else _given(path)
+    with opened as file:
         head = file.read(HEAD_BYTES)
         kind = identify(head)
         if not head:
@@ -72,7 +72,7 @@ def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
                 f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
                 "convert it first."
             )
-        check_bytes(name, os.fstat(file.fileno()).st_size, max_pixels, "is a file of")
+        check_bytes(name, file.seek(0, io.SEEK_END), max_pixels, "is a file of")
         try:
             samples = _decode(kind, file, name, max_pixels)
         except ImageReadError:
@@ -86,6 +86,21 @@ def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
                 "copy or export it again."
             ) from error
     return samples
+
+
+def _given(content: bytes | BinaryIO) -> tuple[str, BinaryIO]:
+    """A name for what was given in place of a file, and its bytes; a file that is open is read from its beginning."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return "the bytes given as an image", io.BytesIO(content)
+    name = f"the open file {getattr(content, 'name', type(content).__name__)}"
+    try:
+        if content.seekable():
+            content.seek(0)
+        return name, io.BytesIO(content.read())
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # closed, for writing, of text
+        raise ImageReadError(
+            f"{name} cannot be read ({error}), expected one that is open for reading bytes."
+        ) from error
 
 
 def _opened(source: Path) -> BinaryIO:

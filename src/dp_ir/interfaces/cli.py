@@ -6,6 +6,7 @@ sentence on standard error and exit status 1; wrong usage exits with 2, an inter
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -222,6 +223,9 @@ app.command()(export)
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may have letters that the locale does not
     app(prog_name="dp-ir", args=sys.argv[1:])
 
 

@@ -28,6 +28,7 @@ from dp_ir.image.output_size import Size, resized
 from dp_ir.image.resize import source_rows
 from dp_ir.image.streamed import stream_image
 from dp_ir.image.writing import QUALITY
+from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.restoration.canvas import Canvas, check_disk_space
 from dp_ir.restoration.chain import Chain
 from dp_ir.restoration.inputs import FileObservation
@@ -46,6 +47,7 @@ def can_stream(restoration: Restoration, **settings: Any) -> bool:
     return settled.tau == 0 or linear_steps(settled.sampler, settled.sigmas, settled.eta) is not None
 
 
+@float32_by_default()
 def restore_streamed(
     restoration: Restoration,
     observation: FileObservation,

@@ -156,6 +156,11 @@ class Images:
     def _check_sizes(self) -> None:
         """Try patches and validation crops of their sizes on whatever will look at them."""
         data = self._settings.data
+        if data.patch % self._align:
+            raise RecipeError(
+                f"data.patch is {data.patch}, expected a multiple of {self._align}, by which observations of "
+                f"{self._task.name} are smaller: use {max(data.patch // self._align, 1) * self._align}."
+            )
         self._patches()
         self._try(f"data.patch is {data.patch}", data.patch, {})
         border = self._task.border if self._on_the_fly else 0
