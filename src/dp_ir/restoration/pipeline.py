@@ -89,7 +89,6 @@ class Restoration:
         (torch.Size([1, 3, 16, 16]), {'restorer': 1, 'denoiser': 8, 'fusion': 8})
     """
 
-    @float32_by_default()
     def __init__(
         self,
         parts: Mapping[Kind, Part],
@@ -268,7 +267,6 @@ class Restoration:
         }
         return write_bundle(folder, Bundle(self.settings, modules, records, self.partners), shared=shared)
 
-    @float32_by_default()
     def __call__(
         self,
         image: ImageLike,
@@ -335,7 +333,7 @@ class Restoration:
         self.warn_of_unseen_chain(chain, other_start=start is not None, stacklevel=2)
         observation = observe(image, burst=self.takes_bursts)
         seeds = image_seeds(seed, len(observation.tensor))
-        with torch.inference_mode(), self.evaluation_mode():
+        with float32_by_default(), torch.inference_mode(), self.evaluation_mode():
             passes = self.passes(tile, memory, num_samples * (len(chain.sigmas) - 1), progress)
             restored = passes.restored(observation.tensor, observation.encode)
             first = restored if start is None else _checked_start(start.to(restored), restored)

@@ -47,7 +47,6 @@ def can_stream(restoration: Restoration, **settings: Any) -> bool:
     return settled.tau == 0 or linear_steps(settled.sampler, settled.sigmas, settled.eta) is not None
 
 
-@float32_by_default()
 def restore_streamed(
     restoration: Restoration,
     observation: FileObservation,
@@ -101,7 +100,7 @@ def restore_streamed(
     def measured(part: Tensor, top: int, height: int) -> Picture:
         return from_array(observation.measurement(part))
 
-    with ExitStack() as stack, torch.inference_mode(), restoration.evaluation_mode():
+    with ExitStack() as stack, float32_by_default(), torch.inference_mode(), restoration.evaluation_mode():
         passes = restoration.passes(tile, memory, samples * len(steps), progress)
         desk = _Desk(targets[0].parent, str(targets[0].name), stack)
         restored = _restored(passes, observation, desk, 3 + 2 * (samples > 1) + any(step.noise for step in steps))
