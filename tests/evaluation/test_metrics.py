@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import extras
-from dp_ir.evaluation.metrics import PSNR, SSIM, rgb_to_y, round_to_8_bit
+from dp_ir.evaluation.metrics import PSNR, SSIM, LinearPSNR, rgb_to_y, round_to_8_bit
+from dp_ir.image.camera import Camera
 
 
 def pair(seed: int = 0, size: tuple[int, int] = (37, 45), batch: int = 3) -> tuple[Tensor, Tensor]:
@@ -66,16 +67,27 @@ class TestPSNR:
         gain = -20 * math.log10(219 / 255)
         assert PSNR(channels="y")(target + 0.1, target).item() == pytest.approx(20.0 + gain, abs=1e-5)
 
+    def test_an_identical_image_leaves_the_mean_of_a_set_a_number(self):
+        target = torch.full((2, 3, 16, 16), 0.5)
+        output = target.clone()
+        output[1] += 0.1
+        values = PSNR()(output, target)
+        assert values.mean().item() == pytest.approx((100 + 20) / 2, abs=1e-5)
+        linear = LinearPSNR().through(Camera(torch.ones(3), torch.eye(3)))
+        assert linear(target[:1], target[:1]).item() == 100
+        nearly = target[:1].double() + 1e-5  # 100 dB by the formula
+        assert PSNR()(nearly, target[:1].double()).item() == pytest.approx(100, abs=1e-6)
+
     def test_border_hides_what_lies_in_it_and_nothing_else(self):
         target = torch.zeros(1, 3, 20, 20)
         output = target.clone()
         output[..., :4, :] = output[..., -4:, :] = output[..., :, :4] = output[..., :, -4:] = 1.0
-        assert PSNR(border=4)(output, target).item() == math.inf
+        assert PSNR(border=4)(output, target).item() == 100
         assert PSNR(border=3)(output, target).item() < 20
 
     def test_rounding_clips_and_float_does_not(self):
         target = torch.ones(1, 3, 8, 8)
-        assert PSNR(rounding=True)(target + 0.5, target).item() == math.inf
+        assert PSNR(rounding=True)(target + 0.5, target).item() == 100
         assert PSNR()(target + 0.5, target).item() == pytest.approx(-20 * math.log10(0.5), abs=1e-5)
         assert round_to_8_bit(torch.tensor(0.5019)).item() == pytest.approx(128 / 255)
 

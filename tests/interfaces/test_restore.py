@@ -271,9 +271,82 @@ def test_other_settings_and_networks_are_named_and_the_results_kept(dp_ir, bundl
     assert (out / "a.png").read_bytes() != before
 
 
-def test_a_single_result_has_no_manifest_beside_it(dp_ir, bundle, photos, tmp_path):
-    dp_ir("restore", photos / "a.jpg", "-o", tmp_path / "out" / "a.png", "-b", bundle, "--device", "cpu")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+def test_a_named_file_is_made_again_for_another_seed_input_or_content(dp_ir, bundle, photos, tmp_path):
+    target = tmp_path / "large.png"
+    common = ("-o", target, "-b", bundle, "--device", "cpu")
+
+    def made(*arguments):
+        result = dp_ir("restore", *arguments, *common)
+        assert result.exit_code == 0, result.output
+        return result, target.read_bytes()
+
+    _, first = made(photos / "a.jpg")
+    again, same = made(photos / "a.jpg")
+    assert "skipped" in again.stdout
+    assert same == first
+    seeded, other = made(photos / "a.jpg", "--seed", 7)
+    assert "seed 0 instead of 7" in seeded.stderr
+    assert other != first
+    back, restored = made(photos / "a.jpg")
+    assert restored == first, back.output
+    another, mirrored = made(photos / "b.png")
+    assert "b.png is not what" in another.stderr
+    assert np.array_equal(pixels(target).shape, (48, 64, 3))
+    assert mirrored != first
+    shutil.copy(photos / "a.jpg", photos / "b.png")  # the content decides what it is
+    changed, last = made(photos / "b.png")
+    assert "made again" in changed.stderr
+    assert last == first
+
+
+def test_a_named_file_and_the_manifest_of_its_folder_agree(dp_ir, bundle, photos, tmp_path):
+    out = tmp_path / "out"
+    common = ("-b", bundle, "--device", "cpu")
+    dp_ir("restore", photos, "-o", out, *common)
+    assert "skipped" in dp_ir("restore", photos / "a.jpg", "-o", out / "a.png", *common).stdout
+    assert "seed 0 instead of 7" in dp_ir("restore", photos / "a.jpg", "-o", out / "a.png", *common, "--seed", 7).stderr
+    folder = dp_ir("restore", photos, "-o", out, *common)
+    assert "1 result of earlier runs" in folder.stderr
+    assert "seed 7 instead of 0" in folder.stderr
+    assert "2 skipped" in folder.stdout
+    as_json = dp_ir("restore", photos, "-o", out, *common, "--json").stdout.splitlines()
+    assert [json.loads(line).get("reason") for line in as_json] == ["made with seed 7 instead of 0", "", None]
+
+
+def test_a_named_file_that_nobody_knows_is_left_alone(dp_ir, bundle, photos, tmp_path):
+    target = tmp_path / "large.png"
+    target.write_bytes(b"precious")
+    command = ("restore", photos / "a.jpg", "-o", target, "-b", bundle, "--device", "cpu")
+    refused = dp_ir(*command)
+    assert refused.exit_code == 1
+    assert "nothing says that it is a result of" in refused.stderr
+    assert target.read_bytes() == b"precious"
+    assert dp_ir(*command, "--overwrite").exit_code == 0
+    assert pixels(target).shape == (48, 64, 3)
+
+
+def test_what_is_no_image_is_counted_for_people_and_programs(dp_ir, bundle, photos, tmp_path):
+    Image.open(photos / "b.png").save(photos / "anim", format="GIF")
+    shutil.copy(photos / "a.jpg", photos / "phone.jfif")
+    (photos / "notes.txt").write_text("none")
+    command = ("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--device", "cpu")
+    result = dp_ir(*command)
+    assert result.exit_code == 0
+    assert "3 restored; left out: 1 GIF, 1 .txt" in result.stdout
+    assert listing(tmp_path / "out") == ["a.png", "b.png", "phone.png"]
+    summary = json.loads(dp_ir(*command, "--json").stdout.splitlines()[-1])
+    assert summary["left_out"] == {"GIF": 1, ".txt": 1}
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x.avif", "x.final"])
+def test_an_output_that_ends_like_some_other_file_is_asked_about(dp_ir, bundle, photos, tmp_path, name):
+    command = ("restore", photos / "a.jpg", "-b", bundle, "--device", "cpu", "-o")
+    asked = dp_ir(*command, tmp_path / name)
+    assert asked.exit_code == 1
+    assert "slash at its end" in asked.stderr
+    assert not (tmp_path / name).exists()
+    assert dp_ir(*command, f"{tmp_path / name}/").exit_code == 0
+    assert listing(tmp_path / name) == ["a.png"]
 
 
 def test_workers_without_ray_are_refused(dp_ir, bundle, photos, tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dp_ir.restoration.batch import Status, plan_batch
 from dp_ir.restoration.finding import find
+from dp_ir.restoration.output import output_of
 from dp_ir.restoration.paths import downwards, expanded, is_circular, real, way_out
 
 links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
@@ -64,12 +65,14 @@ def test_links_in_inputs(tree):
     (tree / "in" / "file.png").symlink_to(tree / "elsewhere" / "x.png")
     (tree / "in" / "self.png").symlink_to("self.png")
     (tree / "in" / "gone.png").symlink_to("gone")
-    found, missing = find(["in"], tree / "out", bursts=False)
-    places = sorted(entry.place.as_posix() for entry in found)
+    findings = find(["in"], output_of(tree / "out"), bursts=False)
+    places = sorted(entry.place.as_posix() for entry in findings.found.values())
     assert places == ["a.png", "deep/b.png", "deep/deeper/c.png", "file.png", "gone.png"]  # gone: said when it is read
-    assert [path.name for path, _ in missing] == ["self.png"]
-    assert "leads back to itself" in missing[0][1]
-    assert find(["in/folder"], tree / "out", bursts=False)[0][0].place == Path("x.png")  # named, it is followed
+    ((path, reason),) = findings.missing
+    assert path.name == "self.png"
+    assert "leads back to itself" in reason
+    (named,) = find(["in/folder"], output_of(tree / "out"), bursts=False).found.values()  # named, it is followed
+    assert named.place == Path("x.png")
 
 
 @links

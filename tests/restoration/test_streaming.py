@@ -15,10 +15,11 @@ import torch
 from tiled_networks import Convolutions, local_restoration, photo
 
 from dp_ir.errors import DPIRError, ImageWriteError
-from dp_ir.image import from_array, read_image, write_image
+from dp_ir.image import from_array, read_image, write_image, writing
 from dp_ir.image.burst import Burst
 from dp_ir.image.camera import Camera
 from dp_ir.image.colour import adobe_rgb_profile, linear_profile
+from dp_ir.image.output_size import OutputSize
 from dp_ir.restoration import Restoration, canvas, files
 from dp_ir.restoration.batch import LocalJob
 from dp_ir.restoration.files import restore_file
@@ -68,6 +69,52 @@ def test_every_sampler_gives_the_same_file(tmp_path, settings):
     assert one.bit_depth == other.bit_depth == 16
     assert np.array_equal(one.pixels, other.pixels)
     assert one.size == (2 * SIZE[0], 2 * SIZE[1])
+
+
+@pytest.mark.parametrize(("channels", "asked"), [(4, {"scale": 0.7}), (3, {"width": 100}), (3, {"long_edge": 3})])
+def test_another_size_gives_the_same_file(tmp_path, asked, channels):
+    source = write_source(tmp_path / "a.png", depth=16, channels=channels)
+    size = OutputSize(**asked)
+    (memory,), (disk,) = both_ways(local_restoration(), source, tmp_path, suffix=".png", tau=0, size=size)
+    one, other = read_image(memory), read_image(disk)
+    assert one.size == other.size == size.of(SIZE, (2 * SIZE[0], 2 * SIZE[1]))
+    difference = np.abs(one.pixels - other.pixels)
+    assert (difference if one.alpha is None else difference * one.alpha[..., None]).max() < 2 / 65535
+
+
+@pytest.mark.parametrize(("name", "asked"), [("b.png", {"width": 200}), ("b.webp", {"scale": 2})])
+def test_the_size_is_checked_before_any_network_runs(tmp_path, monkeypatch, name, asked):
+    source = write_source(tmp_path / "a.png")
+    restoration, job = local_restoration(), LocalJob(source, tmp_path / name, 1)
+    monkeypatch.setattr(Convolutions, "forward", lambda *_: pytest.fail("a network ran"))
+    monkeypatch.setitem(writing._FORMATS, ".webp", replace(writing._FORMATS[".webp"], longest_side=100))
+    with pytest.raises(ImageWriteError, match="expected"):
+        restore_file(restoration, job, size=OutputSize(**asked))
+    assert not job.target.exists()
+
+
+def test_samples_in_another_size_are_refused_from_disk_to_disk_and_right_in_memory(tmp_path):
+    source = write_source(tmp_path / "a.png", depth=16)
+    job, small = LocalJob(source, tmp_path / "b.png", 2), OutputSize(scale=0.5)
+    with pytest.warns(TilingNote), pytest.raises(ImageWriteError, match="leave out the size"):
+        restore_file(local_restoration(), job, memory=0, tile=96, size=small)
+    restore_file(local_restoration(), job, size=small)
+    *samples, mean, deviation = (read_image(path).pixels for path in job.targets)
+    assert mean.shape == (*small.of(SIZE, SIZE), 3)
+    np.testing.assert_allclose(mean, np.mean(samples, 0), atol=2e-4)
+    np.testing.assert_allclose(deviation, np.std(samples, 0, ddof=1), atol=2e-4)
+
+
+def test_the_quality_is_that_of_both_ways(tmp_path):
+    source = write_source(tmp_path / "a.png")
+    sizes = []
+    for quality in (30, 95):
+        folder = tmp_path / str(quality)
+        folder.mkdir()
+        (memory,), (disk,) = both_ways(local_restoration(), source, folder, suffix=".jpg", tau=0, quality=quality)
+        assert memory.read_bytes() == disk.read_bytes()
+        sizes.append(memory.stat().st_size)
+    assert sizes[0] < sizes[1] / 2
 
 
 class Dialled(Convolutions):

@@ -192,6 +192,7 @@ def test_a_fusion_is_trained_at_levels_that_the_denoiser_knows(
         (["partners.denoiser_info.sigma_range=[0.1,1]"], r"last step is at .*denoiser was trained for .* from 0\.1"),
         (["score.lpips=1"], "LPIPS, whose weights are not given"),
         (["data.patch=200"], "No image is as large"),
+        (["data.patch=18"], r"data\.patch is 18, expected a multiple of 4, .* use 16"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_restorer_runs(

@@ -13,6 +13,7 @@ from dp_ir.checkpoints.outline import no_more_parameters_than
 from dp_ir.checkpoints.spandrel_network import SpandrelNetwork, spandrel_network
 from dp_ir.errors import CheckpointError
 from dp_ir.networks.bsrt import BSRT
+from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.networks.drunet import DRUNet
 from dp_ir.networks.fast_burst import FastBurst
 from dp_ir.networks.fast_deblur import FastDeblur
@@ -85,6 +86,7 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
         ) from error
 
 
+@float32_by_default()
 def build_with_weights(name: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> nn.Module:
     """Build a network and give it weights, all of which must be there and fit.
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
 from dp_ir.errors import NetworkContractError
+from dp_ir.networks.default_dtype import float32_by_default
 
 
 class GuardedNetwork(nn.Module):
@@ -71,6 +72,7 @@ class GuardedNetwork(nn.Module):
                     "its weights first, or choose another device."
                 ) from error
 
+    @float32_by_default()
     def forward(self, *arguments: Tensor) -> Tensor:
         """Run the network.
 
@@ -93,7 +95,9 @@ class GuardedNetwork(nn.Module):
                 f"The {self.kind} takes {self.info.channels} channels, but the image has {channels}: use a "
                 "network made for such images."
             )
-        entered = [self._enter(image) for image in images]
+        kind = self._number_type
+        entered = [self._enter(image).to(kind) for image in images]
+        sigma, detail = None if sigma is None else sigma.to(kind), [dial.to(kind) for dial in detail]
         given = entered[0]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             call = self.network if self.run is None else self.run
@@ -118,6 +122,13 @@ class GuardedNetwork(nn.Module):
                 return [torch.cat((noisy, sigma.view(-1, 1, 1, 1).expand_as(noisy[:, :1])), dim=1)]
             case "none":
                 return images
+
+    @property
+    def _number_type(self) -> torch.dtype:
+        """What the network is given: float32, unless it was made where float64 is the default type."""
+        weights = self.network.parameters() if isinstance(self.network, nn.Module) and self.run is None else ()
+        first = next((weight.dtype for weight in weights if weight.is_floating_point()), torch.float32)
+        return torch.float64 if first == torch.float64 else torch.float32
 
     @property
     def _width(self) -> float:

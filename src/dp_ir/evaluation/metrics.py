@@ -127,6 +127,10 @@ def _describe(channels: Channels, border: int, rounding: bool) -> str:
     return f"{colour}, border {border}, {levels}"
 
 
+HIGHEST_PSNR = 100.0
+"""dB: an error of a thousandth of what rounding to 8 bits may leave; images count as equal from here on."""
+
+
 @dataclass(frozen=True)
 class PSNR:
     """Peak signal-to-noise ratio in dB: ``-10 log10(mean squared error)`` with a peak of 1 (255 for 8-bit images).
@@ -136,11 +140,11 @@ class PSNR:
         border: pixels left out on every side; by custom the scale, for super-resolution.
         rounding: clip both images to [0, 1] and round them to 8 bits first, as if read from files. Off: no clipping.
 
-    Equal images give infinity.
+    Equal images give `HIGHEST_PSNR`, and so does what differs by less, so that every mean is a number.
 
     Example:
         >>> PSNR(channels="y", border=4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
-        tensor([inf, inf], dtype=torch.float64)
+        tensor([100., 100.], dtype=torch.float64)
     """
 
     channels: Channels = "rgb"
@@ -162,7 +166,8 @@ class PSNR:
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         """Outputs and targets (B, 3, H, W) in [0, 1] -> dB (B,); raises DataError for unequal shapes."""
         first, second = _prepare(output, target, self.channels, self.border, self.rounding)
-        return -10.0 * (first - second).square().mean(dim=(1, 2, 3)).log10()
+        decibels = -10.0 * (first - second).square().mean(dim=(1, 2, 3)).log10()
+        return decibels.clamp(max=HIGHEST_PSNR)
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ class LinearPSNR:
     Example:
         >>> camera = Camera(torch.tensor([2.0, 1.0, 1.5]), torch.eye(3))
         >>> LinearPSNR().through(camera)(torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.5))
-        tensor([inf], dtype=torch.float64)
+        tensor([100.], dtype=torch.float64)
     """
 
     border: int = 0

@@ -14,10 +14,10 @@ from dp_ir.errors import ImageReadError
 from dp_ir.image.burst import MAX_FRAMES, Burst
 from dp_ir.image.camera import Camera
 from dp_ir.image.headers import MAX_PIXELS, check_size
+from dp_ir.image.kinds import is_image_file
 from dp_ir.image.picture import to_tensor
 from dp_ir.image.raw import RAW_SUFFIXES, Frame, read_raw
 from dp_ir.image.reading import read_image
-from dp_ir.image.writing import IMAGE_SUFFIXES
 
 FRAMES = "RAW files (.dng, .cr2, .nef, .arw, ...) or images (.png, .jpg, .tif, .webp, ...)"
 """What can be a frame, in words."""
@@ -29,12 +29,11 @@ def frame_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The frames that lie directly in a folder, in the order of their names, numbers in them by value.
 
     RAW files are the frames where there are any; images beside them are the camera's own renderings of the same.
+    Content tells what is an image, unless the suffix does.
     """
     files = [path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")]
-    for suffixes in (RAW_SUFFIXES, IMAGE_SUFFIXES):
-        if found := [path for path in files if path.suffix.lower() in suffixes]:
-            return sorted(found, key=_order)
-    return []
+    raw = [path for path in files if path.suffix.lower() in RAW_SUFFIXES]
+    return sorted(raw or filter(is_image_file, files), key=_order)
 
 
 def read_burst(source: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Burst:

@@ -54,7 +54,7 @@ class Camera:
     @classmethod
     def neutral(cls) -> Camera:
         """Sensor RGB that is linear sRGB already."""
-        return cls(torch.ones(3), torch.eye(3))
+        return cls(torch.ones(3, dtype=torch.float32), torch.eye(3, dtype=torch.float32))
 
     def linear(self, sensor: Tensor) -> Tensor:
         """Sensor RGB (B, 3, H, W), white at 1, as linear sRGB (B, 3, H, W); not clipped."""

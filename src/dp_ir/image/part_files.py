@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,8 @@ _CLOCK_STEP = 10  # seconds by which the clocks of a file server and of this mac
 
 def part_path(target: Path) -> Path:
     """A new name beside `target` for what will be renamed to it; hidden, and with no image's suffix."""
-    short = os.fsencode(target.name)[:100].decode(errors="ignore")  # file systems count bytes, mostly up to 255
+    # File systems count bytes, mostly up to 255. The locale decides what letters there are.
+    short = os.fsencode(target.name)[:100].decode(sys.getfilesystemencoding(), errors="ignore")
     return target.with_name(f".{short}.{_host()}-{os.getpid()}-{secrets.token_hex(6)}.part")
 
 

@@ -27,6 +27,11 @@ class PictureParts:
         """(height, width) of the upright photograph."""
         return self._samples.values.shape[0], self._samples.values.shape[1]
 
+    @property
+    def bit_depth(self) -> int:
+        """Bits per sample of the source: 8, 16 or 32."""
+        return self._samples.bit_depth
+
     def part(self, top: int, left: int, height: int, width: int) -> Picture:
         """A part of the upright photograph."""
         place = slice(top, top + height), slice(left, left + width)

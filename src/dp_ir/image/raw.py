@@ -96,7 +96,7 @@ def read_raw(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> F
     source = Path(path)
     try:
         check_bytes(str(source), source.stat().st_size, max_pixels, "is a file of")
-        with rawpy.imread(str(source)) as raw:
+        with source.open("rb") as file, rawpy.imread(file) as raw:  # a file, since LibRaw takes only names in UTF-8
             check_size(str(source), raw.sizes.raw_width, raw.sizes.raw_height, max_pixels)
             return _frame(raw, source, max_pixels)
     except (ImageReadError, MemoryError):
@@ -184,7 +184,9 @@ def _matrix(raw: Any) -> tuple[Tensor, str]:
     rows = matrix.sum(1, keepdims=True)
     unknown = not np.isfinite(matrix).all() or (np.abs(rows) < 1e-3).any() or np.array_equal(matrix, np.eye(3))
     if unknown or abs(np.linalg.det(matrix / rows)) < 1e-3:
-        return torch.eye(3), "no colour matrix, so the sensor's colours are taken for those of sRGB"
+        return torch.eye(
+            3, dtype=torch.float32
+        ), "no colour matrix, so the sensor's colours are taken for those of sRGB"
     return torch.from_numpy((matrix / rows).astype(np.float32)), ""
 
 

@@ -43,7 +43,7 @@ _PILLOW: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_image(path: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a photograph from a PNG, JPEG, WebP, TIFF or BMP file; the content decides, not the suffix.
 
     The picture is upright (EXIF orientation applied, and 1 in the EXIF carried on) and in sRGB. Palettes and
@@ -55,7 +55,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     EXIF, XMP, IPTC, resolution and text are in `Picture.metadata`, for what is written.
 
     Args:
-        path: the file.
+        path: the file; or its content, as bytes or as a file that is open for reading bytes.
         max_pixels: limit on width times height, checked on the header before anything is decoded; files of more bytes
             than so many pixels can take are not read at all.
 
@@ -67,10 +67,10 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     return to_picture(read_samples(path, max_pixels=max_pixels))
 
 
-def read_samples(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Samples:
+def read_samples(path: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Samples:
     """Decode a photograph, but leave it as it is stored; arguments and errors are those of `read_image`."""
-    with _identified(Path(path)) as (kind, file, name):
-        check_bytes(name, os.fstat(file.fileno()).st_size, max_pixels, "is a file of")
+    with _identified(path) as (kind, file, name):
+        check_bytes(name, file.seek(0, io.SEEK_END), max_pixels, "is a file of")
         return _decode(kind, file, name, max_pixels)
 
 
@@ -80,16 +80,16 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageReadError: as `read_image`, of what the header shows.
     """
-    with _identified(Path(path)) as (kind, file, name):
+    with _identified(path) as (kind, file, name):
         width, height = tiff_dimensions(file, name) if kind == "TIFF" else dimensions(kind, file)
     return height, width
 
 
 @contextmanager
-def _identified(source: Path) -> Iterator[tuple[str, BinaryIO, str]]:
+def _identified(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[tuple[str, BinaryIO, str]]:
     """A file of one of `FORMATS`: which, opened, and its name; errors of decoders become sentences about it."""
-    name = str(source)
-    with _opened(source) as file:
+    name, opened = (str(source), _opened(Path(source))) if isinstance(source, str | os.PathLike) else _given(source)
+    with opened as file:
         head = file.read(HEAD_BYTES)
         kind = identify(head)
         if not head:
@@ -111,6 +111,21 @@ def _identified(source: Path) -> Iterator[tuple[str, BinaryIO, str]]:
                 f"'{name}' is a damaged or truncated {kind} file ({reason}), expected a complete one: "
                 "copy or export it again."
             ) from error
+
+
+def _given(content: bytes | BinaryIO) -> tuple[str, BinaryIO]:
+    """A name for what was given in place of a file, and its bytes; a file that is open is read from its beginning."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return "the bytes given as an image", io.BytesIO(content)
+    name = f"the open file {getattr(content, 'name', type(content).__name__)}"
+    try:
+        if content.seekable():
+            content.seek(0)
+        return name, io.BytesIO(content.read())
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # closed, for writing, of text
+        raise ImageReadError(
+            f"{name} cannot be read ({error}), expected one that is open for reading bytes."
+        ) from error
 
 
 def _opened(source: Path) -> BinaryIO:

@@ -23,7 +23,7 @@ from dp_ir.image.metadata import Metadata, fitted, tell
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import PNG_SIGNATURE, png_chunk, png_companions
 from dp_ir.image.tiff import LARGEST_TIFF, predicted, tiff_directory
-from dp_ir.image.writing import Format, encoded_file, format_for, warn_of_clipping, whole_file
+from dp_ir.image.writing import QUALITY, Format, encoded_file, format_for, warn_of_clipping, whole_file
 
 _TILE = 256  # pixels
 _TILE_OFFSETS, _TILE_SIZES = 324, 325
@@ -39,7 +39,7 @@ class Stream(Protocol):
 
 @contextmanager
 def stream_image(
-    path: str | os.PathLike[str], size: tuple[int, int], source_depth: int, *, quality: int = 95
+    path: str | os.PathLike[str], size: tuple[int, int], source_depth: int, *, quality: int = QUALITY
 ) -> Iterator[Stream]:
     """Write a photograph band by band; what is written is what `write_image` writes of the whole.
 

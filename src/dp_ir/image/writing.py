@@ -22,6 +22,9 @@ from dp_ir.image.png import encode_png
 from dp_ir.image.segments import LONGEST, with_segments
 from dp_ir.image.tiff import encode_tiff
 
+QUALITY = 95
+"""Of JPEG and WebP, 1 to 100, unless asked for otherwise."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -95,9 +98,12 @@ _FORMATS: dict[str, Format] = {
 IMAGE_SUFFIXES = tuple(_FORMATS)
 """Suffixes of the files that are written, and that are looked for in folders; in lower case, with their dot."""
 
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
+"""Those whose files have a quality."""
+
 
 def write_image(
-    path: str | os.PathLike[str], picture: Picture, *, quality: int = 95, bit_depth: int | None = None
+    path: str | os.PathLike[str], picture: Picture, *, quality: int = QUALITY, bit_depth: int | None = None
 ) -> None:
     """Write a picture as PNG, JPEG, WebP, TIFF or BMP, as the suffix says, replacing a file of that name.
 
@@ -153,7 +159,7 @@ def encoded_file(layout: Format, encoded: Encoded, metadata: Metadata, quality: 
 
 
 def format_for(
-    target: Path, size: tuple[int, int], source_depth: int, *, quality: int = 95, bit_depth: int | None = None
+    target: Path, size: tuple[int, int], source_depth: int, *, quality: int = QUALITY, bit_depth: int | None = None
 ) -> tuple[Format, int]:
     """The format of a file and its bits per sample, for a picture of this size (H, W) whose source has so many bits.
 

@@ -6,6 +6,7 @@ sentence on standard error and exit status 1; wrong usage exits with 2, an inter
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -238,6 +239,9 @@ def main() -> None:
     """Run the command line."""
     if sys.stdout is None:  # a file that is opened later would take its place, and what is said
         sys.exit("dp-ir: standard output is closed: let it go to a file, or to /dev/null.")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may have letters that the locale does not
     try:
         app(prog_name="dp-ir", args=sys.argv[1:])
     except OSError as error:  # outside of the commands

@@ -32,6 +32,26 @@ FusionOption = Annotated[
     ),
 ]
 
+QualityOption = Annotated[
+    int | None,
+    typer.Option("--quality", min=1, max=100, help="Of JPEG and WebP results.", show_default="95"),
+]
+ScaleOption = Annotated[
+    float | None,
+    typer.Option(
+        "--scale",
+        metavar="FACTOR",
+        help="Resize the results to so many times the input, at most what the task gives.",
+        show_default="what the task gives",
+    ),
+]
+WidthOption = Annotated[
+    int | None, typer.Option("--width", metavar="PIXELS", help="Resize the results to this width, likewise.")
+]
+LongEdgeOption = Annotated[
+    int | None, typer.Option("--long-edge", metavar="PIXELS", help="Resize their longer side to this, likewise.")
+]
+
 
 class PrecisionName(str, Enum):
     """The precisions of `dp_ir.restoration.precision.Precision`."""

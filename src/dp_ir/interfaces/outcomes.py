@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import typer
 
 from dp_ir.interfaces.words import printable
+from dp_ir.restoration.finding import counted
 from dp_ir.restoration.jobs import Outcome, Status
 
 
-def report(outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
+def report(
+    outcomes: Iterable[Outcome], *, left_out: Mapping[str, int], as_json: bool = False, to_stderr: bool = False
+) -> int:
     """Say of each input what became of it, as soon as it is known, and how many there were in the end.
 
     Args:
         outcomes: of a batch.
+        left_out: how many files of folders were no input, by kind.
         as_json: one JSON object per line on standard output: an outcome has "source", "status", "targets", "reason",
-            "seconds" and "notes"; the last line has "summary", with a number per status, and "seconds".
+            "seconds" and "notes"; the last line has "summary", with a number per status, "left_out" by kind, and
+            "seconds".
+        to_stderr: leave standard output to the result.
 
     Returns:
         How many failed.
@@ -30,12 +36,14 @@ def report(outcomes: Iterable[Outcome], *, as_json: bool = False) -> int:
         if as_json:
             typer.echo(_json(outcome))
         else:
-            typer.echo(printable(_sentence(outcome)), err=outcome.status is Status.FAILED)
+            typer.echo(printable(_sentence(outcome)), err=to_stderr or outcome.status is Status.FAILED)
     if as_json:
         summary = {status.value: number for status, number in count.items()}
-        typer.echo(json.dumps({"summary": summary, "seconds": round(time.perf_counter() - start, 3)}))
-    elif sum(count.values()) > 1:
-        typer.echo(", ".join(f"{number} {status.value}" for status, number in count.items() if number))
+        seconds = round(time.perf_counter() - start, 3)
+        typer.echo(json.dumps({"summary": summary, "left_out": dict(left_out), "seconds": seconds}))
+    elif sum(count.values()) > 1 or left_out:
+        done = ", ".join(f"{number} {status.value}" for status, number in count.items() if number)
+        typer.echo(printable(f"{done}; left out: {counted(left_out)}" if left_out else done), err=to_stderr)
     return count[Status.FAILED]
 
 
@@ -56,6 +64,7 @@ def _sentence(outcome: Outcome) -> str:
     if outcome.status is Status.FAILED:
         return f"dp-ir: {outcome.reason}"
     if outcome.status is Status.SKIPPED:
-        return f"{outcome.source}: skipped, {outcome.targets[0]} exists (--overwrite restores it again)"
+        made = f", {outcome.reason}" if outcome.reason else ""
+        return f"{outcome.source}: skipped, {outcome.targets[0]} exists{made} (--overwrite restores it again)"
     others = f" and {len(outcome.targets) - 1} more" if len(outcome.targets) > 1 else ""
     return f"{outcome.source} -> {outcome.targets[0]}{others} ({outcome.seconds:.1f} s)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import Enum
 from functools import partial
 from typing import Annotated
@@ -14,14 +15,19 @@ from dp_ir.interfaces.options import (
     DenoiserOption,
     EngineName,
     FusionOption,
+    LongEdgeOption,
     PrecisionName,
+    QualityOption,
     RestorerOption,
+    ScaleOption,
+    WidthOption,
 )
 
 RESTORE_HELP = (
     "Restore images, or bursts of RAW frames.\n\n"
     "The same command goes on where it was stopped: results that exist are skipped, unless their input changed; "
-    "dp-ir-manifest.jsonl in the folder says what became of each. IN and OUT may be URLs, such as s3://bucket/photos.\n\n"
+    "dp-ir-manifest.jsonl in the folder says what became of each. IN and OUT may be URLs, such as s3://bucket/photos, "
+    "and - is standard input or output.\n\n"
     "In a folder, a.jpg becomes a.png; images that share a name keep their suffix "
     "(a.jpg.png, a.tif.png). With several samples, NAME-std.png holds their standard deviation, where white is 1.\n\n"
     "Where the bundle restores bursts (--task burst), IN is a folder of frames (DNG, CR2, NEF, ARW, ..., or images), a "
@@ -55,13 +61,14 @@ class ExecutorName(str, Enum):
 
 
 def restore(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="IN", help="Images or bursts: files, folders (with their sub-folders) or patterns."),
+        typer.Argument(metavar="IN", help="Images or bursts: files, folders (with their sub-folders), patterns, or -."),
     ],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="OUT", help="A file for one input, else a folder, which is made."),
+        typer.Option("--output", "-o", metavar="OUT", help="A file for one input, a folder, which is made, or -."),
     ],
     bundle: Annotated[
         str | None,
@@ -129,6 +136,10 @@ def restore(
         FormatName | None,
         typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
     ] = None,
+    quality: QualityOption = None,
+    scale: ScaleOption = None,
+    width: WidthOption = None,
+    long_edge: LongEdgeOption = None,
     crop: Annotated[
         str | None,
         typer.Option(
@@ -195,27 +206,35 @@ def restore(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per input, and a summary.")] = False,
 ) -> None:
     """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
+    from dp_ir.image.output_size import OutputSize
+    from dp_ir.image.writing import QUALITY
     from dp_ir.interfaces.outcomes import report
     from dp_ir.interfaces.progress import restore_with_progress
     from dp_ir.interfaces.sources import box_of, restores_bursts
-    from dp_ir.restoration.batch import carry_out, plan_batch
+    from dp_ir.interfaces.streams import streams
+    from dp_ir.restoration.batch import FORMATS, carry_out, plan_batch
     from dp_ir.restoration.chain import checked_detail
-    from dp_ir.restoration.finding import names_file
-    from dp_ir.restoration.locations import location_of
     from dp_ir.restoration.manifest import Manifest
+    from dp_ir.restoration.output import output_of
     from dp_ir.restoration.provenance import joint_provenance, provenance
     from dp_ir.restoration.sources import restoration_of
     from dp_ir.restoration.worker import Worker
     from dp_ir.tasks.choice import LARGE_PHOTO, SMALL_PHOTO, chosen_bundle
 
-    place = location_of(output)
-    box = None if crop is None else box_of(crop)
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
+    if bundle is None and (stated or any(networks.values())):
+        bundle = "sr4"
+    bursts = bundle is not None and restores_bursts(bundle)
+    suffix = FORMATS[format.value] if format else FORMATS["png"]
+    standing = context.with_resource(
+        streams(inputs, output, suffix=suffix, bursts=bursts, samples=samples, as_json=as_json)
+    )
+    place = output_of(standing.output)
+    box = None if crop is None else box_of(crop)
     dial = None if detail is None else checked_detail(detail)
     changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min, "detail": dial}
     settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
-    if bundle is None and (stated or any(networks.values())):
-        bundle = "sr4"
+    size = OutputSize(scale, width, long_edge)
     made_by = joint_provenance(
         {
             name: provenance(
@@ -224,6 +243,8 @@ def restore(
                 stated or [],
                 **changes,
                 **settings,
+                **asdict(size),
+                quality=quality,
                 samples=samples,
                 crop=crop,
                 linear=linear,
@@ -233,18 +254,20 @@ def restore(
             for name in ((SMALL_PHOTO, LARGE_PHOTO) if bundle is None else (bundle,))
         }
     )
-    manifest = None if names_file(place) else Manifest(place)
-    plan = plan_batch(
-        inputs,
-        place,
-        format=format.value if format else None,
-        samples=samples,
-        overwrite=overwrite,
-        bursts=bundle is not None and restores_bursts(bundle),
-        linear=linear,
-        manifest=manifest,
-        made_by=made_by,
-    )
+    manifest = Manifest(place.folder)
+    with standing.speaking():
+        plan = plan_batch(
+            standing.inputs,
+            place,
+            format=format.value if format else None,
+            samples=samples,
+            overwrite=overwrite,
+            bursts=bursts,
+            linear=linear,
+            quality=quality,
+            manifest=manifest,
+            made_by=made_by,
+        )
     load = partial(
         restoration_of,
         sources=networks,
@@ -259,7 +282,8 @@ def restore(
         "memory": None if memory is None else round(memory * 1e9),
         "max_pixels": round(max_pixels * 1e6),
     }
-    worker = Worker(load, bundle or chosen_bundle, {**settings, **limits, "crop": box, "linear": linear})
+    files = {"crop": box, "linear": linear, "size": size, "quality": quality or QUALITY}
+    worker = Worker(load, bundle or chosen_bundle, {**settings, **limits, **files})
     if executor is ExecutorName.RAY:
         from dp_ir.interfaces.distributed import restore_on_ray
 
@@ -268,5 +292,8 @@ def restore(
         raise DPIRError("--workers was given, but this process restores one image after the other: add --executor ray.")
     else:
         run = partial(restore_with_progress, worker=worker)
-    if report(carry_out(plan, run, manifest, made_by), as_json=as_json):
+    with standing.speaking():
+        outcomes = standing.passed(carry_out(plan, run, manifest, made_by))
+        failed = report(outcomes, left_out=plan.left_out, as_json=as_json, to_stderr=standing.writes)
+    if failed:
         raise typer.Exit(1)

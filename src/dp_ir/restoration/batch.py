@@ -4,9 +4,10 @@ The rules, in short:
 
 * Inputs are files, folders (searched recursively, their sub-structure is kept) and glob patterns, on this machine or in
   an object store (s3://bucket/photos). Where bursts are restored, a folder with frames in it is one input, and so is a
-  single RAW file.
-* The output is one file where it has an image's suffix and there is one input, else a folder. In a folder results are
-  PNG unless a format is named, because it loses nothing and keeps 16 bits, transparency and profiles.
+  single RAW file. What a folder holds beside images is counted by kind; results of earlier runs are no inputs.
+* The output is one file where it has an image's suffix and there is one input, else a folder; one that ends like some
+  other file is asked about. In a folder results are PNG unless a format is named, because it loses nothing and keeps 16
+  bits, transparency and profiles.
 * `a.jpg` becomes `a.png`. Inputs that would share a name keep their own suffix (`a.jpg.png`, `a.tif.png`), and where
   that does not tell them apart, their folders.
 * Several samples of `a.jpg` become `a-1.png`, `a-2.png`, ..., their mean `a-mean.png`, and `a-std.png`: the standard
@@ -15,8 +16,9 @@ The rules, in short:
   with a linear profile.
 * An input is never overwritten. One bad file does not stop the others.
 * What exists is skipped unless overwriting is asked for, its input has changed, or the manifest of the output folder
-  (`dp_ir.restoration.manifest`) says that it failed or that a killed run was about to replace it. Results that were
-  made in another way than asked for are kept, which is said.
+  (`dp_ir.restoration.manifest`) says that it failed or that a killed run was about to replace it. In a folder results
+  that were made in another way than asked for are kept, which is said; one file that is named as the output is made
+  again, and is left alone, as a failure, where nothing says what it is.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ from typing import Any
 
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, ScheduleError, SigmaRangeError
 from dp_ir.image.part_files import remove_left_overs
-from dp_ir.restoration.finding import find, listed, names_file
+from dp_ir.image.writing import LOSSY_SUFFIXES
+from dp_ir.restoration.finding import find
 from dp_ir.restoration.history import History, recorded
 from dp_ir.restoration.jobs import Job, LocalJob, Outcome, Plan, Status
-from dp_ir.restoration.locations import Location, location_of
+from dp_ir.restoration.locations import Location
 from dp_ir.restoration.manifest import Manifest
 from dp_ir.restoration.naming import FORMATS, places, suffix_of
+from dp_ir.restoration.output import Output, listed, output_of
 from dp_ir.restoration.paths import real, way_out
 from dp_ir.restoration.stamps import stamp_of
 
@@ -51,13 +55,14 @@ _LINEAR_SUFFIXES = (".png", ".tif", ".tiff")
 
 def plan_batch(
     inputs: Iterable[str | Location],
-    output: str | Location,
+    output: str | Location | Output,
     *,
     format: str | None = None,
     samples: int = 1,
     overwrite: bool = False,
     bursts: bool = False,
     linear: bool = False,
+    quality: int | None = None,
     manifest: Manifest | None = None,
     made_by: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
@@ -67,13 +72,14 @@ def plan_batch(
 
     Args:
         inputs: files, folders and glob patterns (`**` reaches into sub-folders), or URLs of them.
-        output: the file for a single result where it has an image's suffix, else a folder.
+        output: the file for a single result where it has an image's suffix, else a folder; see `output_of`.
         format: one of `FORMATS`; without it the suffix of `output` decides, and PNG in a folder.
         samples: results per input.
         overwrite: plan again what is done already.
         bursts: the inputs are bursts, not images.
         linear: results will be linear, which needs 16 bits: TIFF, the default in a folder, or PNG.
-        manifest: of the output folder; without it what exists is done.
+        quality: of the files, 1 to 100, where the format has one.
+        manifest: of the folder of results; without it what exists in a folder is done.
         made_by: how results will be made, to be compared with the manifest; from `provenance`.
 
     Returns:
@@ -81,21 +87,28 @@ def plan_batch(
 
     Raises:
         ImageReadError: no input was named.
-        ImageWriteError: `output` does not suit the inputs or the format; linear results of images, or in 8 bits.
+        ImageWriteError: `output` does not suit the inputs or the format; linear results of images, or in 8 bits; a
+            quality of a format without loss.
     """
-    output = location_of(output)
+    output = output if isinstance(output, Output) else output_of(output)
     if linear and not bursts:
         raise ImageWriteError("Linear results were asked for, which only bursts have: leave out --linear.")
-    suffix = suffix_of(output, format or ("tiff" if linear and not names_file(output) else None))
+    suffix = suffix_of(output, format or ("tiff" if linear and not output.is_file else None))
     if linear and suffix.lower() not in _LINEAR_SUFFIXES:
         raise ImageWriteError(
             f"Linear results cannot be {suffix} files, whose 8 bits are too few: expected {listed(_LINEAR_SUFFIXES)}."
         )
-    found, missing = find(inputs, output, bursts=bursts)
-    settled = [Outcome(path, Status.FAILED, reason=reason) for path, reason in missing]
+    if quality is not None and suffix.lower() not in LOSSY_SUFFIXES:
+        raise ImageWriteError(
+            f"A quality was asked for, but {suffix} files lose nothing: expected {listed(LOSSY_SUFFIXES)} (--format "
+            "jpeg or webp), or no --quality."
+        )
+    findings = find(inputs, output, bursts=bursts)
+    found = list(findings.found.values())
+    settled = [Outcome(path, Status.FAILED, reason=reason) for path, reason in findings.missing]
     if not found and not settled:
         raise ImageReadError("No input was named: expected at least one image, folder or pattern.")
-    spots = places(found, output, suffix)
+    spots = places(found, output, suffix, bursts=bursts)
     sources = {real(entry.source) for entry in found}
     past = History(output, manifest, made_by)
     jobs: list[Job] = []
@@ -109,14 +122,14 @@ def plan_batch(
                 f"The result of {entry.source} would lie among the frames in {target.parent}: choose another output."
             )
             settled.append(Outcome(entry.source, Status.FAILED, reason=reason))
-        elif isinstance(target, Path) and isinstance(output, Path) and (reason := way_out(target, output)):
+        elif isinstance(target, Path) and isinstance(output.place, Path) and (reason := way_out(target, output.place)):
             settled.append(Outcome(entry.source, Status.FAILED, reason=reason))
-        elif not overwrite and past.is_done(job):
-            settled.append(Outcome(entry.source, Status.SKIPPED, job.targets))
+        elif not overwrite and (outcome := past.outcome(job)) is not None:
+            settled.append(outcome)
         else:
             jobs.append(job)
     past.tell(stacklevel=3)
-    return Plan(tuple(jobs), tuple(settled))
+    return Plan(tuple(jobs), tuple(settled), findings.count())
 
 
 def run_batch(jobs: Iterable[Job], process: Callable[[Job], None]) -> Iterator[Outcome]:

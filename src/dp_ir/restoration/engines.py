@@ -14,6 +14,7 @@ from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.errors import DPIRError, MissingExtraError
+from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.restoration.exporting import (
     compiled_openvino,
     model_info,
@@ -48,6 +49,7 @@ def engine_device(engine: Engine, device: str | torch.device) -> torch.device:
     return chosen
 
 
+@float32_by_default()
 def guarded(
     kind: Kind, network: Any, info: NetworkInfo, *, engine: Engine, device: torch.device, precision: Precision
 ) -> GuardedNetwork:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -11,21 +12,25 @@ import numpy as np
 import torch
 
 from dp_ir.diffusion.samplers import Callback
+from dp_ir.errors import ImageWriteError
 from dp_ir.image import Picture, from_array, write_image
 from dp_ir.image.burst import Burst
 from dp_ir.image.crop import Box
 from dp_ir.image.headers import MAX_PIXELS
+from dp_ir.image.output_size import OutputSize, Size, resized
 from dp_ir.image.parts import PictureParts
 from dp_ir.image.reading import image_size, read_samples
-from dp_ir.image.writing import check_target
+from dp_ir.image.writing import QUALITY, check_target, format_for
 from dp_ir.restoration.batch import LocalJob
 from dp_ir.restoration.budget import budget
 from dp_ir.restoration.duration import LONG, LongJobNote, duration, expected_seconds
 from dp_ir.restoration.inputs import observe_file, read_source
 from dp_ir.restoration.passes import CANVAS_BYTES, Progress
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
-from dp_ir.restoration.streaming import can_stream, light_of, linear_picture, restore_streamed
+from dp_ir.restoration.streaming import as_linear, can_stream, in_light, restore_streamed
 from dp_ir.restoration.tiler import TilingNote
+
+_AS_RESTORED = OutputSize()
 
 
 def restore_file(
@@ -36,6 +41,8 @@ def restore_file(
     linear: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory: int | None = None,
+    quality: int = QUALITY,
+    size: OutputSize = _AS_RESTORED,
     callback: Callback | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -49,13 +56,16 @@ def restore_file(
         linear: see `pictures_of`.
         max_pixels: limit on the size of what is read, see `read_source`.
         memory: bytes that the process may hold; half of what is free by default.
+        quality: 1 to 100, of JPEG and WebP.
+        size: of the results, which are resized to it; checked before any network runs.
         callback: called after every step, where the images fit into memory.
         progress: called with the share that is done, 0 to 1, after every tile.
         settings: further keyword arguments of `Restoration.__call__`, such as `seed`.
 
     Raises:
-        ImageReadError, ImageWriteError: the source cannot be read, or a result cannot be written; a format that cannot
-            hold a result of that size is refused by the header of the source, before anything is restored.
+        ImageReadError, ImageWriteError: the source cannot be read, or a result cannot be written, or not in that size;
+            a format that cannot hold a result of that size is refused by the header of the source, before anything is
+            restored.
         DPIRError: whatever `Restoration.__call__` raises.
 
     Warns:
@@ -63,16 +73,27 @@ def restore_file(
         TilingNote: the images do not fit into memory.
     """
     scale = restoration.infos["restorer"].scale or 1
-    if not restoration.takes_bursts:  # before pixels are decoded
-        _check_targets(job, image_size(job.source) if crop is None else (crop[3], crop[2]), scale)
+    is_known = restoration.infos["restorer"].scale is not None
+    # Before pixels are decoded, but for a width: the header does not tell which side that is of the upright photo.
+    if not restoration.takes_bursts and (crop is not None or size.width is None):
+        header = image_size(job.source) if crop is None else (crop[3], crop[2])
+        whole = (scale * header[0], scale * header[1])
+        for target in job.targets:
+            check_target(target, size.of(header, whole) if is_known else whole)
     source: Picture | PictureParts | Burst
     if restoration.takes_bursts or crop is not None or scale > 1:
         source = read_source(job.source, burst=restoration.takes_bursts, crop=crop, max_pixels=max_pixels)
     else:  # as large as its result
         source = PictureParts(read_samples(job.source, max_pixels=max_pixels))
-    size = source.frames.shape[-2:] if isinstance(source, Burst) else source.size
-    _check_targets(job, size, scale)
-    pixels = size[0] * size[1] * scale**2
+    height, width = _upright_size(source)
+    # Frames are packed: a quarter of the pixels of the photograph that a camera would give.
+    given = (2 * height, 2 * width) if isinstance(source, Burst) else (height, width)
+    whole = (scale * height, scale * width)
+    wanted = size.of(given, whole) if is_known else whole
+    depth = 16 if isinstance(source, Burst) else source.bit_depth
+    for target in job.targets:
+        format_for(target, wanted, depth, quality=quality)
+    pixels = whole[0] * whole[1]
     if pixels > LONG and not restoration.takes_bursts:
         seconds = expected_seconds(restoration, pixels, num_samples=job.samples, memory=memory, **settings)
         warnings.warn(
@@ -88,40 +109,72 @@ def restore_file(
             TilingNote,
             stacklevel=2,
         )
+        if job.samples > 1 and size != _AS_RESTORED:
+            raise ImageWriteError(
+                f"{job.source.name} is restored from disk to disk, where the mean and the deviation of several samples "
+                "are only taken in the size that is restored: leave out the size, or --samples."
+            )
         restore_streamed(
-            restoration, observe_file(source), job.targets, linear=linear, memory=memory, progress=progress, **settings
+            restoration,
+            observe_file(source),
+            job.targets,
+            linear=linear,
+            memory=memory,
+            quality=quality,
+            size=lambda result: size.of(given, result),
+            progress=progress,
+            **settings,
         )
         return
-    whole = source.part(0, 0, *source.size) if isinstance(source, PictureParts) else source
+    picture = source.part(0, 0, *source.size) if isinstance(source, PictureParts) else source
     del source
     result = restoration(
-        whole, num_samples=job.samples, memory=memory, callback=callback, progress=progress, **settings
+        picture, num_samples=job.samples, memory=memory, callback=callback, progress=progress, **settings
     )
-    for target, picture in zip(job.targets, pictures_of(result, linear=linear), strict=True):
-        write_image(target, picture)
+    wanted = size.of(given, result.image.size)
+    for target, made in zip(job.targets, pictures_of(result, size=wanted, linear=linear), strict=True):
+        write_image(target, made, quality=quality)
 
 
-def pictures_of(result: RestorationResult, *, linear: bool = False) -> tuple[Picture, ...]:
+def pictures_of(result: RestorationResult, *, size: Size | None = None, linear: bool = False) -> tuple[Picture, ...]:
     """What is written of the restoration of a file, in the order of `Job.targets`.
 
     Args:
         result: of a file or a burst.
+        size: (H, W) of the files, None for that of the result; mean and deviation are those of samples in this size.
         linear: undo the tone curve of a burst's camera: files hold linear sRGB, with a profile that says so, and mean
             and deviation are those of the light.
     """
+    size = result.image.size if size is None else size
+
+    def shown(picture: Picture) -> Picture:
+        return resized(in_light(picture) if linear else picture, size)
+
+    def stored(picture: Picture) -> Picture:
+        return as_linear(picture) if linear else picture
+
     if result.samples is None or result.mean is None or result.std is None:
-        return (linear_picture(result.image, light_of(result.image)) if linear else result.image,)
-    if not linear:
-        return (*result.samples, result.mean, from_array(result.std))
-    light = np.stack([light_of(sample) for sample in result.samples])
-    found = [linear_picture(result.image, values) for values in (*light, light.mean(0))]
-    return (*found, from_array(light.std(0, ddof=1)))
+        return (stored(shown(result.image)),)
+    samples = [shown(sample) for sample in result.samples]
+    if not linear and size == result.image.size:
+        return (*samples, result.mean, from_array(result.std))
+    values = np.stack([sample.pixels for sample in samples])
+    mean = replace(shown(result.mean), pixels=values.mean(0))
+    return (*map(stored, samples), stored(mean), from_array(values.std(0, ddof=1)))
 
 
-def _check_targets(job: LocalJob, size: Sequence[int], scale: int) -> None:
-    """Refuse results that their formats cannot hold, before any network runs, for a source of this size (H, W)."""
-    for target in job.targets:
-        check_target(target, (size[0] * scale, size[1] * scale))
+def enlargement(restoration: Restoration) -> float | None:
+    """How many times larger than a photograph its result is; frames of a burst are packed, to half of its sides."""
+    scale = restoration.infos["restorer"].scale
+    return scale / 2 if scale is not None and restoration.takes_bursts else scale
+
+
+def _upright_size(source: Picture | PictureParts | Burst) -> Size:
+    """(height, width) as it is shown; of a burst, that of a packed frame."""
+    if not isinstance(source, Burst):
+        return source.size
+    height, width = source.frames.shape[-2:]
+    return (width, height) if source.turns % 2 else (height, width)
 
 
 def _of_chain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from dp_ir.restoration.finding import names_file
 from dp_ir.restoration.jobs import Job, Outcome, Status
 from dp_ir.restoration.locations import Location, Url, files_below
 from dp_ir.restoration.manifest import Manifest, Record
+from dp_ir.restoration.output import Output
 from dp_ir.restoration.provenance import differences
 from dp_ir.restoration.stamps import has_changed
 
@@ -23,32 +23,48 @@ class History:
 
     Args:
         output: of the batch.
-        manifest: of the output folder; without it what exists is done.
+        manifest: of the folder of results; without it nothing is known of how they were made.
         made_by: how results would be made now.
     """
 
-    def __init__(self, output: Location, manifest: Manifest | None, made_by: Mapping[str, Any]) -> None:
+    def __init__(self, output: Output, manifest: Manifest | None, made_by: Mapping[str, Any]) -> None:
         self._output, self._manifest, self._made_by = output, manifest, made_by
         self._records: dict[str, Record] = {} if manifest is None else manifest.read()
-        self._stored = _stored(output) if isinstance(output, Url) else frozenset()
+        self._stored = frozenset(files_below(output.folder)) if isinstance(output.folder, Url) else frozenset()
         self._changed: list[Location] = []
         self._made_otherwise: Counter[str] = Counter()
 
-    def is_done(self, job: Job) -> bool:
-        """Whether there is nothing left to do for a job."""
+    def outcome(self, job: Job) -> Outcome | None:
+        """What is settled about a job because its results are there; None where it is to be done.
+
+        In a folder, results stay that were made in another way, which is said. The file that was named as the output
+        is made again unless it is certain that it was made of the same content by the same version in the same way.
+        """
         if not all(path.exists() if isinstance(path, Path) else path in self._stored for path in job.targets):
-            return False
+            return None
         record = self._records.get(self._manifest.key(job.targets[0])) if self._manifest is not None else None
+        named = self._output.is_file
+        if record is None and named:
+            return Outcome(
+                job.source,
+                Status.FAILED,
+                reason=f"{job.targets[0]} exists and nothing says that it is a result of {job.source}: --overwrite "
+                "replaces it, or choose another output.",
+            )
         if record is None:
-            return True
+            return Outcome(job.source, Status.SKIPPED, job.targets)
         if record.status != Status.RESTORED.value:
-            return False
-        if has_changed(job.source, record.stamp):
+            return None
+        moved = record.source != str(job.source.resolve())
+        if has_changed(job.source, record.stamp, certain=named, moved=moved):
             self._changed.append(job.source)
-            return False
-        if different := differences(self._made_by, record.made_by):
-            self._made_otherwise[", ".join(different)] += 1
-        return True
+            return None
+        different = ", ".join(differences(self._made_by, record.made_by, certain=named))
+        if different:
+            self._made_otherwise[different] += 1
+        if different and named:
+            return None
+        return Outcome(job.source, Status.SKIPPED, job.targets, different and f"made with {different}")
 
     def tell(self, *, stacklevel: int) -> None:
         """Warn of sources that changed, and of results that were made in another way; once, not per file."""
@@ -56,23 +72,25 @@ class History:
             several = len(self._changed) > 1
             inputs = f"{len(self._changed)} inputs, such as {self._changed[0]}," if several else str(self._changed[0])
             warnings.warn(
-                f"{inputs} changed since their results were made, which are made again.", stacklevel=stacklevel
-            )
-        for different, count in self._made_otherwise.most_common(3):
-            results, stay, them = (
-                (f"{count} results", "stay as they are", "them") if count > 1 else ("1 result", "stays as it is", "it")
-            )
-            warnings.warn(
-                f"{results} of earlier runs in {self._output}, made with {different}, {stay}: --overwrite makes {them} "
-                "again.",
+                f"{inputs} is not what {self._output} was made from: it is made again."
+                if self._output.is_file
+                else f"{inputs} changed since their results were made, which are made again.",
                 stacklevel=stacklevel,
             )
-
-
-def _stored(output: Url) -> frozenset[Url]:
-    """The results that a store holds already; listed once, since asking for each would take a request each."""
-    folder = output.parent if names_file(output) else output
-    return frozenset(files_below(folder))
+        for different, count in self._made_otherwise.most_common(3):
+            if self._output.is_file:
+                text = f"{self._output} was made with {different}: it is made again."
+            else:
+                results, stay, them = (
+                    (f"{count} results", "stay as they are", "them")
+                    if count > 1
+                    else ("1 result", "stays as it is", "it")
+                )
+                text = (
+                    f"{results} of earlier runs in {self._output}, made with {different}, {stay}: --overwrite makes "
+                    f"{them} again."
+                )
+            warnings.warn(text, stacklevel=stacklevel)
 
 
 def recorded(
@@ -87,9 +105,14 @@ def recorded(
         made_by: how results are made.
     """
     keys = {job.source: manifest.key(job.targets[0]) for job in jobs}
-    # Results that are there are about to be replaced: a run that is killed amid them would leave a mixture.
-    if begun := [job for job in jobs if any(isinstance(path, Path) and path.exists() for path in job.targets)]:
-        manifest.add([{"target": keys[job.source], "status": "begun"} for job in begun], made_by)
+    # Results that are there are about to be replaced: a run that is killed amid them would leave a mixture. A single
+    # one may be a file that was named, which is not made again unless something says that a run was about to make it.
+    begun = [job for job in jobs if any(isinstance(path, Path) and path.exists() for path in job.targets)]
+    if begun := list(jobs) if len(jobs) == 1 else begun:
+        manifest.add(
+            [{"target": keys[job.source], "status": "begun", "source": str(job.source.resolve())} for job in begun],
+            made_by,
+        )
     for outcome in outcomes:
         entry = {
             "target": keys[outcome.source],

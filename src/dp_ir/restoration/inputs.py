@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from dp_ir.image.picture import Picture, to_tensor, with_pixels
 from dp_ir.image.reading import read_image
 from dp_ir.restoration.tiling import Window
 
-ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | Path
-"""What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]."""
+ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | Path | bytes | BinaryIO
+"""What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]; bytes, a file's content."""
 
 BURST_CHANNELS = 4
 """Planes of a frame (R, G, G, B): a restorer with so many channels takes bursts (B, N, 4, h, w)."""
@@ -109,6 +109,8 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
     """
     if isinstance(image, str | Path):
         image = read_source(image, burst=burst)
+    elif not burst and (isinstance(image, bytes | bytearray | memoryview) or hasattr(image, "read")):
+        image = read_image(cast(bytes, image))
     if burst and not isinstance(image, Burst):
         raise ImageReadError(
             f"{_named(image)} was given, but the restorer takes bursts: give a folder of frames, a RAW file or a Burst."
@@ -128,7 +130,7 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
     if isinstance(image, Picture):
         return _PictureObservation(image)
     raise ImageReadError(
-        f"{_named(image)} was given as an image: expected a path, a Picture, a PIL image, a "
+        f"{_named(image)} was given as an image: expected a path, bytes, an open file, a Picture, a PIL image, a "
         "numpy array (H, W, 3) or a tensor (B, 3, H, W)."
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Outcome:
         source: the input, as it was found.
         status: what became of it.
         targets: the files that hold its results: written now, or found where it was skipped.
-        reason: one sentence, for failures only.
+        reason: of a failure, one sentence; of what was skipped, how it was made if in another way than asked for.
         seconds: wall-clock time it took, reading and writing included.
         stamp: which version of the source was restored.
         notes: what was said of it meanwhile, such as metadata that its results lack; shown when it was said.
@@ -86,7 +87,9 @@ class Plan:
     Args:
         jobs: what is to be restored, in order.
         settled: inputs that need no work or cannot have any: done before, not found, in the way of themselves.
+        left_out: how many files of the folders that were named are no input, by kind, such as {"HEIC": 2, ".txt": 1}.
     """
 
     jobs: tuple[Job, ...]
     settled: tuple[Outcome, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)

@@ -6,12 +6,13 @@ Everything that fsspec knows is understood (s3, gs, az, sftp, hdfs, https, ...),
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, MissingExtraError
+from dp_ir.image.headers import HEAD_BYTES
 
 # A file that is put there appears whole or not at all; other stores get it under another name first.
 _WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory"})
@@ -180,6 +181,23 @@ def read_bytes(source: Url) -> bytes:
         raise
     except Exception as error:
         raise ImageReadError(f"{source} cannot be read ({_reason(error)}): check the path and your rights.") from error
+
+
+def read_heads(sources: Sequence[Url]) -> list[bytes]:
+    """The first `HEAD_BYTES` bytes of each file of a store, asked for together; nothing of what cannot be read.
+
+    Args:
+        sources: of one store.
+    """
+    if not sources:
+        return []
+    system, _ = _system(sources[0])
+    paths = [_system(source)[1] for source in sources]
+    try:
+        found = system.cat_ranges(paths, [0] * len(paths), [HEAD_BYTES] * len(paths), on_error="return")
+    except Exception:  # stores fail with errors of every type, some without looking at on_error
+        return [b""] * len(paths)
+    return [bytes(head) if isinstance(head, bytes) else b"" for head in found]
 
 
 def _with_details(url: Url, details: dict[str, Any]) -> Url:

@@ -43,11 +43,15 @@ class Record:
         status: "restored", "failed", or "begun" where a run was about to replace an older result.
         stamp: of the source; None where it was not known.
         made_by: how it was made; see `dp_ir.restoration.provenance`.
+        source: what it was made from, as a whole path or URL.
+        targets: the files of its results, those of earlier runs too, by their paths below the folder.
     """
 
     status: str
     stamp: Stamp | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    targets: tuple[str, ...] = ()
 
 
 class Manifest:
@@ -82,8 +86,13 @@ class Manifest:
             if isinstance(way, dict):
                 ways[str(entry.get("way"))] = way
             elif isinstance(target, str):
+                before = records[target].targets if target in records else ()
                 records[target] = Record(
-                    str(entry.get("status")), recorded_stamp(entry), ways.get(str(entry.get("way")), {})
+                    str(entry.get("status")),
+                    recorded_stamp(entry),
+                    ways.get(str(entry.get("way")), {}),
+                    str(entry.get("source", "")),
+                    tuple(dict.fromkeys((*before, target, *_texts(entry.get("targets"))))),
                 )
         return records
 
@@ -120,7 +129,7 @@ class Manifest:
                 reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
                 warnings.warn(
                     f"The manifest in {self.folder} cannot be written ({reason}): results are written all the same, "
-                    "and what exists is skipped the next time.",
+                    "but no later run can tell how they were made.",
                     stacklevel=3,
                 )
             self._silent = True
@@ -200,6 +209,16 @@ class _StoredSheet:
 
 
 _Sheet = _FileSheet | _StoredSheet
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file of this name in a store is a manifest of this package."""
+    return name.startswith("dp-ir-manifest") and name.endswith(".jsonl")
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    """The texts in what somebody wrote into a manifest."""
+    return tuple(text for text in given if isinstance(text, str)) if isinstance(given, list) else ()
 
 
 def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -9,44 +9,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dp_ir.errors import ImageWriteError
-from dp_ir.image import IMAGE_SUFFIXES
-from dp_ir.restoration.finding import Found, listed, names_file
+from dp_ir.restoration.finding import Found
 from dp_ir.restoration.locations import Location, Url
+from dp_ir.restoration.output import Output
 from dp_ir.restoration.paths import real
 
 FORMATS: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
 """Formats results can be asked for, with the suffix each gets."""
 
-_OTHER_IMAGE_SUFFIXES = frozenset({".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".exr", ".hdr", ".psd", ".dng"})
 
-
-def suffix_of(output: Location, format: str | None) -> str:
+def suffix_of(output: Output, format: str | None) -> str:
     """Suffix of the results, checked against the name of the output."""
     if format is None:
-        return output.suffix if names_file(output) else FORMATS["png"]
+        return output.place.suffix if output.is_file else FORMATS["png"]
     if format not in FORMATS:
         raise ImageWriteError(f"The format {format!r} cannot be written: expected one of {', '.join(FORMATS)}.")
     alike = {"tiff": {".tif", ".tiff"}, "jpeg": {".jpg", ".jpeg"}}.get(format, {FORMATS[format]})
-    if names_file(output) and output.suffix.lower() not in alike:
+    if output.is_file and output.place.suffix.lower() not in alike:
         raise ImageWriteError(f"The output {output} does not end in {FORMATS[format]}, but the format is {format}.")
     return FORMATS[format]
 
 
-def places(found: Sequence[Found], output: Location, suffix: str) -> list[Location]:
-    """The target of each input: the output itself, or a name of its own in the output folder."""
-    if names_file(output):
-        if len(found) > 1:
-            raise ImageWriteError(f"The output {output} is one file, but there are {len(found)} inputs: name a folder.")
-        return [output] * len(found)
-    if isinstance(output, Url):
-        return [output / place for place in _distinct_names(found, suffix)]
-    if output.is_file():
-        raise ImageWriteError(f"The output {output} is a file but not an image: expected an image or a folder.")
-    if output.suffix.lower() in _OTHER_IMAGE_SUFFIXES and not output.exists():
+def places(found: Sequence[Found], output: Output, suffix: str, *, bursts: bool) -> list[Location]:
+    """The target of each input: the output itself, or a name of its own in the output folder.
+
+    Raises:
+        ImageWriteError: the output is one file, and there are several inputs.
+    """
+    if not output.is_file:
+        return [output.place / place for place in _distinct_names(found, suffix)]
+    if len(found) > 1 and bursts and not any(entry.folder for entry in found):
         raise ImageWriteError(
-            f"The output {output} cannot be written in that format: expected {listed(IMAGE_SUFFIXES)} or a folder."
+            f"The output {output} is one file, but each of the {len(found)} files that were named is a burst of its "
+            "own: to restore them together put them into a folder and name that; to restore each, name a folder as "
+            "the output."
         )
-    return [output / place for place in _distinct_names(found, suffix)]
+    if len(found) > 1:
+        raise ImageWriteError(f"The output {output} is one file, but there are {len(found)} inputs: name a folder.")
+    return [output.place] * len(found)
 
 
 def _distinct_names(found: Sequence[Found], suffix: str) -> list[Path]:

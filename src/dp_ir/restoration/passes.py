@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -17,8 +18,8 @@ from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.diffusion.counting import CallCounter
-from dp_ir.errors import DPIRError
-from dp_ir.restoration.budget import SHARE, budget, free_memory, peak_bytes
+from dp_ir.errors import DPIRError, NetworkContractError
+from dp_ir.restoration.budget import SHARE, budget, free_memory, is_out_of_memory, peak_bytes
 from dp_ir.restoration.tiler import SMALLEST_TILE, Tiler, TilingNote
 from dp_ir.restoration.tiling import Overlap, Run, Window
 
@@ -119,7 +120,9 @@ class Passes:
         follow = self._counter.wrap("restorer", self._follow)(size)
 
         def run(windows: Sequence[Window]) -> Sequence[Tensor]:
-            results = encode(restorer(_together(windows, read, self._device))).chunk(len(windows))
+            with _naming(restorer):
+                restored = restorer(_together(windows, read, self._device))
+            results = encode(restored).chunk(len(windows))
             follow(windows)
             return results
 
@@ -173,7 +176,10 @@ class Passes:
             x = _together(windows, noisy, self._device)
             y = _together(windows, restored, self._device)
             level = sigma.to(x).repeat(len(windows))
-            results = fusion(y, denoiser(x, level), x, level, torch.full_like(level, detail)).chunk(len(windows))
+            with _naming(denoiser):
+                denoised = denoiser(x, level)
+            with _naming(fusion):
+                results = fusion(y, denoised, x, level, torch.full_like(level, detail)).chunk(len(windows))
             follow(windows)
             return results
 
@@ -282,6 +288,21 @@ class Passes:
                 self._progress(min((begun + share) / self._total, 1.0))
 
         return follow
+
+
+@contextmanager
+def _naming(guarded: GuardedNetwork) -> Iterator[None]:
+    """Says which network failed, where it fails with an error of its own; that memory ran out is passed on as it is."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DPIRError) or is_out_of_memory(error):
+            raise
+        text = " ".join(str(error).split())[:300].rstrip(".")
+        raise NetworkContractError(
+            f"The {guarded.kind}, {type(guarded.network).__name__}, failed with {type(error).__name__} ({text}): check "
+            "that it takes such images, and its size multiple and min_size."
+        ) from error
 
 
 def _largest_side(budget: int, per_pixel: float, per_row: float) -> int:

@@ -25,6 +25,7 @@ from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError
+from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.restoration.chain import (
     Chain,
     check_sigma_range,
@@ -39,7 +40,7 @@ from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
 from dp_ir.restoration.parts import Part, chain_of, fusion_partners, part, parts_of
 from dp_ir.restoration.passes import Passes, Progress
 from dp_ir.restoration.precision import Precision
-from dp_ir.restoration.seeds import image_seeds, sample_seed
+from dp_ir.restoration.seeds import image_seeds, plain, sample_seed
 from dp_ir.restoration.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS  # others know it by this module
 from dp_ir.restoration.settings import changed_settings, settings_with_fusion
 
@@ -58,6 +59,7 @@ class RestorationResult:
         std: their standard deviation per value (with N - 1), in [0, 1] units: a tensor, or a float32 array (H, W, 3).
         nfe: evaluations per network ("restorer", "denoiser", "fusion") that each image went through, all samples
             together.
+        seeds: of each image that was given; the same ones give the same result again.
     """
 
     image: Any
@@ -66,6 +68,7 @@ class RestorationResult:
     mean: Any | None
     std: Any | None
     nfe: dict[str, int]
+    seeds: tuple[int, ...] = ()
 
 
 class Restoration:
@@ -268,7 +271,7 @@ class Restoration:
         self,
         image: ImageLike,
         *,
-        seed: int | Sequence[int] = 0,
+        seed: int | Sequence[int] | None = 0,
         tau: float | None = None,
         steps: int | None = None,
         sampler: str | Sampler | None = None,
@@ -286,10 +289,11 @@ class Restoration:
         """Restore an image, or a batch of images of one size given as a tensor.
 
         Args:
-            image: a path, `Picture`, PIL image, numpy array (H, W, 3), or tensor (B, 3, H, W) or (3, H, W) in [0, 1];
-                where the restorer takes bursts a `Burst`, a folder of frames, or a RAW file.
-            seed: one for every image, or one per image of a batch. An image's result depends on its own seed alone, not
-                on the batch it is in; images with the same seed get the same noise.
+            image: a path, a file's content or an open file, `Picture`, PIL image, numpy array (H, W, 3), or tensor
+                (B, 3, H, W) or (3, H, W) in [0, 1]; where the restorer takes bursts a `Burst`, a folder of frames, or a
+                RAW file.
+            seed: one for every image, or one per image of a batch; None draws one by chance for each. An image's result
+                depends on its own seed alone, not on the batch it is in; images with the same seed get the same noise.
             tau: step of the schedule where sampling starts; 0 gives the restorer's estimate. The settings' own by
                 default, as for all that follow.
             steps: denoiser and fusion evaluations per sample.
@@ -321,13 +325,15 @@ class Restoration:
             TilingNote: memory ran out, so that smaller tiles are used from then on.
             UnseenChainWarning: the fusion was trained for other sampler calls; said once.
         """
+        tau, steps, eta, sigma_min, detail = map(plain, (tau, steps, eta, sigma_min, detail))
+        num_samples, tile, memory = map(plain, (num_samples, tile, memory))
         if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
             raise DPIRError(f"num_samples is {num_samples!r}: expected a whole number of at least 1.")
         chain = self.chain(tau, steps, sampler, eta, spacing, sigma_min, detail)
         self.warn_of_unseen_chain(chain, other_start=start is not None, stacklevel=2)
         observation = observe(image, burst=self.takes_bursts)
         seeds = image_seeds(seed, len(observation.tensor))
-        with torch.inference_mode(), self.evaluation_mode():
+        with float32_by_default(), torch.inference_mode(), self.evaluation_mode():
             passes = self.passes(tile, memory, num_samples * (len(chain.sigmas) - 1), progress)
             restored = passes.restored(observation.tensor, observation.encode)
             first = restored if start is None else _checked_start(start.to(restored), restored)
@@ -348,6 +354,7 @@ class Restoration:
             mean=observation.picture(stack.mean(0)) if stack is not None else None,
             std=observation.measurement(stack.std(0)) if stack is not None else None,
             nfe={"restorer": 0, "denoiser": 0, "fusion": 0, **passes.calls},
+            seeds=tuple(seeds),
         )
 
     def passes(self, tile: int | None, memory: int | None, steps: int, progress: Progress | None) -> Passes:

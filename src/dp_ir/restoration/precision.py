@@ -26,9 +26,27 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise DPIRError(f"The device {str(device)!r} cannot be used here: choose auto, cpu, cuda or mps.") from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DPIRError(
+            f"The device {str(device)!r} cannot be used here, {_why_not(str(device), error)}: choose another, such as "
+            "auto or cpu."
+        ) from error
     return chosen
+
+
+def _why_not(device: str, error: Exception) -> str:
+    """What keeps a device from being used, in half a sentence."""
+    kind = device.partition(":")[0]
+    if kind == "cuda" and torch.version.cuda is None and torch.version.hip is None:
+        return f"because this PyTorch ({torch.__version__}) was built without CUDA"
+    if kind == "cuda" and torch.cuda.device_count() == 0:
+        return "because no GPU with a working driver is found (nvidia-smi lists them)"
+    if kind == "cuda" and torch.cuda.is_available() and ":" in device:
+        return f"because there are {torch.cuda.device_count()} GPUs, cuda:0 being the first"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        return "because Apple's MPS is not available on this machine or to this PyTorch"
+    lines = str(error).strip().splitlines()
+    return f"because PyTorch says: {lines[0].rstrip('.')[:200]}" if lines else f"({type(error).__name__})"
 
 
 def processor_name() -> str:

@@ -13,7 +13,8 @@ from dp_ir.checkpoints.loading import find_record
 from dp_ir.restoration.settings import SAMPLING_SETTINGS, settings_with_fusion
 
 _NETWORKS = ("restorer", "denoiser", "fusion")
-_UNSAID = {"detail": 1.0}  # how results were made whose record is older than the setting
+_UNSAID = {"detail": 1.0, "quality": None, "scale": None, "width": None, "long_edge": None}
+"""How results were made whose record is older than a setting."""
 
 
 def provenance(
@@ -64,13 +65,20 @@ def joint_provenance(made_by: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     return joint
 
 
-def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    """What of `now` is not as it was `then`, in words; the version of this package is no difference.
+def differences(now: Mapping[str, Any], then: Mapping[str, Any], *, certain: bool = False) -> list[str]:
+    """What of `now` is not as it was `then`, in words.
 
-    What only one of the two knows of is none either, so that what later versions record does not matter.
+    Args:
+        now: how results would be made.
+        then: how they were made.
+        certain: the version of this package is a difference, too, and so is it that nothing is known of `then`.
+
+    What only one of the two knows of is no difference, so that what later versions record does not matter.
     """
+    if certain and now and not then:
+        return ["settings that are not known"]
     found, then = [], {**_UNSAID, **then}
-    for name in sorted(now.keys() & then.keys() - {"version"}):
+    for name in sorted(now.keys() & then.keys() - (set() if certain else {"version"})):
         if now[name] == then[name]:
             continue
         plain = all(isinstance(value, str | int | float | bool) for value in (now[name], then[name]))

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from dp_ir.errors import DPIRError
 
 
-def image_seeds(seed: int | Sequence[int], images: int) -> list[int]:
+def plain(number: Any) -> Any:
+    """A number of numpy, or a tensor that holds one, as Python's own; anything else as it is."""
+    return (
+        number.item() if isinstance(number, np.generic) or (isinstance(number, Tensor) and not number.ndim) else number
+    )
+
+
+def image_seeds(seed: int | Iterable[int] | None, images: int) -> list[int]:
     """One seed per image of a batch; a single one is every image's, so that no result depends on a place in a batch.
+
+    Args:
+        seed: of all images, or of each; None draws one by chance for each.
+        images: how many there are.
 
     Raises:
         DPIRError: there are more or fewer seeds than images.
     """
-    seeds = [seed] * images if isinstance(seed, int) else list(seed)
+    if seed is None:
+        return [secrets.randbits(32) for _ in range(images)]
+    seed = plain(seed)
+    seeds = (
+        [plain(own) for own in seed] if isinstance(seed, Iterable) and not isinstance(seed, str) else [seed] * images
+    )
     if len(seeds) != images:
         raise DPIRError(f"There are {len(seeds)} seeds for {images} images: give one seed, or one per image.")
     return seeds

@@ -10,6 +10,7 @@ from dp_ir.checkpoints.bundle import BundleSettings
 from dp_ir.checkpoints.network_file import NetworkRecord
 from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, chain_settings
 from dp_ir.errors import DPIRError
+from dp_ir.restoration.seeds import plain
 
 DEFAULT_SETTINGS = BundleSettings(
     schedule={"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
@@ -30,7 +31,7 @@ SAMPLING_SETTINGS = (*CHAIN_SETTINGS, "detail")
 def changed_settings(settings: BundleSettings, changes: Mapping[str, Any]) -> BundleSettings:
     """Settings with some fields replaced; raises DPIRError where there is no such field."""
     try:
-        return replace(settings, **changes)
+        return replace(settings, **{name: plain(value) for name, value in changes.items()})
     except TypeError as error:
         raise DPIRError(f"Restoration has no such setting ({error}): see BundleSettings.") from error
 

@@ -46,17 +46,27 @@ def stamp_of(source: Location, *, content: bool = True) -> Stamp | None:
     return Stamp(sum(state.st_size for state in states), str(newest), digest)
 
 
-def has_changed(source: Location, recorded: Stamp | None) -> bool:
-    """Whether a source is another one than the manifest has recorded; False where that cannot be told."""
+def has_changed(source: Location, recorded: Stamp | None, *, certain: bool = False, moved: bool = False) -> bool:
+    """Whether a source is another one than the manifest has recorded.
+
+    Args:
+        source: a file, or the folder of a burst.
+        recorded: its stamp then.
+        certain: answer True where that cannot be told, and look at the content in any case; otherwise False, and size
+            and time suffice where they are equal.
+        moved: what was recorded lay elsewhere, so that an equal time says nothing of files of this machine.
+    """
     now = stamp_of(source, content=False)
     if now is None or recorded is None or not recorded.version:
-        return False
+        return certain
     if now.size != recorded.size:
         return True
-    if now.version == recorded.version:
+    if isinstance(source, Url):
+        return now.version != recorded.version or (certain and moved)
+    if now.version == recorded.version and not certain and not moved:
         return False
     if not recorded.sha256:
-        return True
+        return certain or now.version != recorded.version
     found = stamp_of(source)  # a copy, or touched: its content decides
     return found is not None and found.sha256 != recorded.sha256
 

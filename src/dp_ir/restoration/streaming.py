@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dp_ir.diffusion.jump import jump
@@ -27,8 +25,11 @@ from dp_ir.errors import DPIRError
 from dp_ir.image import Picture, from_array
 from dp_ir.image.camera import decode
 from dp_ir.image.colour import linear_profile, srgb_encode
+from dp_ir.image.output_size import Size, resized
+from dp_ir.image.resize import source_rows
 from dp_ir.image.streamed import stream_image
-from dp_ir.image.writing import check_target
+from dp_ir.image.writing import QUALITY, check_target
+from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.restoration.canvas import Canvas, check_disk_space
 from dp_ir.restoration.chain import Chain
 from dp_ir.restoration.inputs import FileObservation
@@ -56,6 +57,8 @@ def restore_streamed(
     linear: bool = False,
     tile: int | None = None,
     memory: int | None = None,
+    quality: int = QUALITY,
+    size: Callable[[Size], Size] = lambda result: result,
     progress: Progress | None = None,
     **settings: Any,
 ) -> None:
@@ -69,7 +72,9 @@ def restore_streamed(
         linear: results are linear sRGB, of bursts.
         tile: as for `Restoration.__call__`.
         memory: likewise.
-        progress: likewise.
+        quality: 1 to 100, of JPEG and WebP.
+        size: makes the size (H, W) of the files of that of the upright result; of a single sample only.
+        progress: as for `Restoration.__call__`.
         settings: the arguments of `Restoration.chain`.
 
     Raises:
@@ -91,31 +96,30 @@ def restore_streamed(
 
     def shown(part: Tensor, top: int, height: int) -> Picture:
         picture = observation.band(part, top, height)
-        return linear_picture(picture, light_of(picture)) if linear else picture
-
-    def averaged(part: Tensor, top: int, height: int) -> Picture:
-        picture = observation.band(part, top, height)
-        return linear_picture(picture, picture.pixels) if linear else picture
+        return in_light(picture) if linear else picture
 
     def measured(part: Tensor, top: int, height: int) -> Picture:
         return from_array(observation.measurement(part))
 
-    with ExitStack() as stack, torch.inference_mode(), restoration.evaluation_mode():
+    with ExitStack() as stack, float32_by_default(), torch.inference_mode(), restoration.evaluation_mode():
         passes = restoration.passes(tile, memory, samples * len(steps), progress)
         desk = _Desk(targets[0].parent, str(targets[0].name), stack)
-        restored = _restored(passes, observation, desk, 3 + 2 * (samples > 1) + any(step.noise for step in steps))
+        restored = _restored(passes, observation, desk, 3 + 2 * (samples > 1) + any(step.noise for step in steps), size)
         noisy = restored if not steps else desk.canvas("noisy", restored.shape)
         moments = _Moments(desk, restored.shape, linear=linear) if samples > 1 else None
         for index in range(samples):
             if steps:
                 own = generators([sample_seed(seed, index)])[0]
                 _sample(restoration, passes, settled, steps, restored, noisy, own, desk)
-            _write(targets[index], observation, noisy.shape, lambda window: noisy.read(window).clamp(0, 1), shown)
+            result = _Result(observation, noisy.shape, lambda window: noisy.read(window).clamp(0, 1), shown, linear)
+            _write(targets[index], result, size(result.size), quality)
             if moments is not None:
                 moments.add(noisy)
         if moments is not None:
-            _write(targets[-2], observation, noisy.shape, moments.mean, averaged)
-            _write(targets[-1], observation, noisy.shape, moments.deviation, measured)
+            mean = _Result(observation, noisy.shape, moments.mean, observation.band, linear)
+            deviation = _Result(observation, noisy.shape, moments.deviation, measured)
+            for target, result in zip(targets[-2:], (mean, deviation), strict=True):
+                _write(target, result, result.size, quality)
 
 
 class _Desk:
@@ -131,7 +135,9 @@ class _Desk:
         return self._canvases[name]
 
 
-def _restored(passes: Passes, observation: FileObservation, desk: _Desk, canvases: int) -> Canvas:
+def _restored(
+    passes: Passes, observation: FileObservation, desk: _Desk, canvases: int, size: Callable[[Size], Size]
+) -> Canvas:
     """The restorer's estimate; its size is known from its first band on."""
     shape = observation.shape
     canvas: Canvas | None = None
@@ -139,7 +145,8 @@ def _restored(passes: Passes, observation: FileObservation, desk: _Desk, canvase
         if canvas is None:
             width = band.shape[-1]
             height = shape[-2] * (width // shape[-1])
-            check_target(desk.folder / desk.name, observation.size(height, width))  # its scale was not known before
+            # Its scale was not known before.
+            check_target(desk.folder / desk.name, size(observation.size(height, width)))
             check_disk_space(desk.folder, canvases * _PIXEL * height * width, desk.name)
             canvas = desk.canvas("restored", (3, height, width))
         canvas.write(top, band)
@@ -209,44 +216,65 @@ class _Moments:
         return (self._squares.read(window) / (self._count - 1)).sqrt()
 
 
-def _write(
-    target: Path,
-    observation: FileObservation,
-    shape: tuple[int, int, int],
-    read: Read,
-    picture: Callable[[Tensor, int, int], Picture],
-) -> None:
-    """Write a file of what `read` gives, by bands of rows of the upright picture.
+@dataclass(frozen=True)
+class _Result:
+    """A result that lies on the disk, as rows of an upright picture.
 
     Args:
-        target: the file.
         observation: which knows how results lie in their pictures.
         shape: of the result (3, H, W).
         read: gives a part of it (1, 3, h, w).
         picture: makes a part, the first row it shows and the height of the whole picture rows of that picture.
+        linear: whether these hold linear sRGB, which the file says then.
     """
-    height, width = observation.size(*shape[1:])
 
-    def rows() -> Iterator[Picture]:
-        for top, number in _bands((3, height, width)):
-            yield picture(read(observation.window(top, top + number, *shape[1:])), top, height)
+    observation: FileObservation
+    shape: tuple[int, int, int]
+    read: Read
+    picture: Callable[[Tensor, int, int], Picture]
+    linear: bool = False
 
-    bands = rows()
-    first = next(bands)
-    with stream_image(target, (height, width), first.bit_depth) as stream:
-        for band in chain([first], bands):
+    @property
+    def size(self) -> Size:
+        """(height, width) of the picture."""
+        return self.observation.size(*self.shape[1:])
+
+    def rows(self, first: int, last: int) -> Picture:
+        """The picture from row `first` to the one before `last`."""
+        window = self.observation.window(first, last, *self.shape[1:])
+        return self.picture(self.read(window), first, self.size[0])
+
+
+def _write(target: Path, result: _Result, size: Size, quality: int) -> None:
+    """Write a file of this size (H, W) by bands of rows."""
+    height = result.size[0]
+
+    def bands() -> Iterator[Picture]:
+        number = max(_ROWS * size[0] // height, 1)  # so that about as many rows are read at a time, whatever the size
+        for top in range(0, size[0], number):
+            rows = top, min(top + number, size[0])
+            if size == result.size:
+                band = result.rows(*rows)
+            else:
+                first, last = source_rows(height, size[0], rows)
+                band = resized(result.rows(first, last), size, rows, (first, height))
+            yield as_linear(band) if result.linear else band
+
+    pictures = bands()
+    begun = next(pictures)
+    with stream_image(target, size, begun.bit_depth, quality=quality) as stream:
+        for band in chain([begun], pictures):
             stream.write(band)
 
 
-def light_of(picture: Picture) -> NDArray[np.float32]:
-    """Linear sRGB (H, W, 3) of a picture that a burst's camera rendered."""
-    light: NDArray[np.float32] = decode(torch.from_numpy(picture.pixels)).numpy()
-    return light
+def in_light(picture: Picture) -> Picture:
+    """A picture that a burst's camera rendered, with linear sRGB for pixels, of which means are taken."""
+    return replace(picture, pixels=decode(torch.from_numpy(picture.pixels)).numpy())
 
 
-def linear_picture(like: Picture, light: NDArray[np.float32]) -> Picture:
-    """Linear sRGB (H, W, 3) as a picture whose files hold it as it is, and say so by their profile."""
-    return replace(like, pixels=srgb_encode(light), icc_profile=linear_profile())
+def as_linear(picture: Picture) -> Picture:
+    """A picture with linear sRGB for pixels as one whose files hold these as they are, and say so by their profile."""
+    return replace(picture, pixels=srgb_encode(picture.pixels), icc_profile=linear_profile())
 
 
 def _bands(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:

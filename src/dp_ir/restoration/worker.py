@@ -13,7 +13,7 @@ from dp_ir.image.crop import Box
 from dp_ir.image.reading import image_size
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.batch import Job, LocalJob
-from dp_ir.restoration.files import restore_file
+from dp_ir.restoration.files import enlargement, restore_file
 from dp_ir.restoration.locations import Location, Url, download, files_below, upload
 from dp_ir.restoration.passes import Progress
 from dp_ir.restoration.pipeline import Restoration
@@ -65,7 +65,10 @@ class Worker:
         if bundle not in self._loaded:
             keep_freed_memory()  # the process restores one image after the other
             self._loaded[bundle] = self._load(bundle)
-        return self._loaded[bundle]
+        restoration = self._loaded[bundle]
+        if (size := self._settings.get("size")) is not None:
+            size.check_factor(enlargement(restoration))
+        return restoration
 
 
 @contextmanager

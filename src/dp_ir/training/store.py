@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dp_ir.errors import DataError, ImageReadError
-from dp_ir.image import IMAGE_SUFFIXES, read_image
+from dp_ir.image import read_image
 from dp_ir.image.data_layouts import recognise
-from dp_ir.restoration.finding import images_in
+from dp_ir.image.headers import FORMATS
+from dp_ir.restoration.folders import images_in
 from dp_ir.training.fingerprint import Fingerprint, known_images, matching_test_image
 
 _WITHOUT_PARTS = ("GoPro", "pairs")  # layouts whose scenes or folders may lie in the folder that is named
@@ -148,9 +149,9 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; training needs a folder of images.")
-    files = sorted(Path(str(found.source)) for found in images_in(folder))
+    files = sorted(images_in(folder))
     if not files:
-        raise DataError(f"{folder} holds no image; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise DataError(f"{folder} holds no image; expected {', '.join(FORMATS)} files.")
     return files
 
 
