@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir import Restoration
-from dp_ir.errors import ImageReadError
+from dp_ir.checkpoints.contract import NetworkInfo
+from dp_ir.errors import ImageReadError, ImageWriteError
+from dp_ir.image.output_size import OutputSize
 from dp_ir.image.photo_facts import PhotoFacts
 from dp_ir.restoration import duration as durations
 from dp_ir.restoration import files
@@ -87,6 +89,37 @@ def test_a_named_bundle_and_the_size_of_a_crop_decide(photo, tmp_path):
     named(Job(photo("small.png", 16, 8), tmp_path / "same.png"))
     assert Image.open(tmp_path / "same.png").size == (16, 8)
     assert load.names == ["photo", "clean"]
+
+
+def restoring(scale):
+    """As `enlarging`, with a record of the scale, as shipped restorers have."""
+    infos = {"restorer": NetworkInfo(scale=scale)}
+    return Restoration.restorer_only(
+        lambda y: torch.nn.functional.interpolate(y, scale_factor=scale), device="cpu", precision="float32", infos=infos
+    )
+
+
+@pytest.mark.filterwarnings("ignore::dp_ir.tasks.choice.ChoiceNote")
+def test_a_size_is_limited_by_the_bundle_that_suits_each_photo(photo, tmp_path):
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        return restoring({"photo": 4, "clean": 1}[name])
+
+    worker = Worker(load, chosen_bundle, {"size": OutputSize(scale=2)})
+    small, large = photo("small.png", 40, 30), photo("large.png", 1600, 1300)
+    worker(Job(small, tmp_path / "small-2.png"))
+    for _ in range(2):
+        with pytest.raises(ImageWriteError, match="at most 1; for more choose a task that enlarges"):
+            worker(Job(large, tmp_path / "large-2.png"))
+    Worker(load, chosen_bundle, {"size": OutputSize(long_edge=400)})(Job(large, tmp_path / "less.png"))
+    with pytest.raises(ImageWriteError, match=r"at most the 1600x1300 .*choose a task that enlarges"):
+        Worker(load, chosen_bundle, {"size": OutputSize(width=1601)})(Job(large, tmp_path / "more.png"))
+    assert Image.open(tmp_path / "small-2.png").size == (80, 60)
+    assert Image.open(tmp_path / "less.png").size == (400, 325)
+    assert not list(tmp_path.glob("large-2*")) + list(tmp_path.glob("more*"))
+    assert loaded == ["photo", "clean", "clean", "clean"]  # once by each worker
 
 
 def test_what_is_no_image_is_refused_before_a_network_is_loaded(tmp_path):

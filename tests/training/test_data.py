@@ -10,6 +10,7 @@ from PIL import Image
 from dp_ir.errors import DataError
 from dp_ir.image.pairing import images_below
 from dp_ir.restoration.finding import find
+from dp_ir.restoration.output import output_of
 from dp_ir.training.data import Companion, Patches, StepBatches, is_held_out, split, validation_crops
 from dp_ir.training.recipe import NoiseRecipe
 from dp_ir.training.store import ImageStore, StoreWriter, default_cache, image_files, named_images, open_store
@@ -162,12 +163,13 @@ def test_patch_larger_than_every_image_is_refused(clean: ImageStore) -> None:
 
 def test_the_images_are_those_that_restore_would_take(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
-    for name in ("b.png", "sub/a.jpg", ".hidden.png", "._b.png", ".thumbnails/b.png", "sub/.cache/deep/c.png", "x.txt"):
+    for name in ("b.png", "sub/a.jpg", ".hidden.png", "._b.png", ".thumbnails/b.png", "sub/.cache/deep/c.png", "scan"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(folder / name, "PNG")
+    (folder / "x.txt").write_text("text")
     taken = [path.relative_to(folder).as_posix() for path in image_files(folder)]
-    assert taken == ["b.png", "sub/a.jpg"]
-    found, _ = find([folder], tmp_path / "out", bursts=False)
+    assert taken == ["b.png", "scan", "sub/a.jpg"]  # the content tells
+    found = find([folder], output_of(tmp_path / "out"), bursts=False).found.values()
     assert sorted(str(entry.source) for entry in found) == [str(folder / name) for name in taken]
     assert [path.name for path in images_below(folder)] == ["b.png", "a.jpg"]
 

@@ -77,7 +77,8 @@ class Images:
         self.identities: dict[str, Any] = {}
         if data.patch % self._align:
             raise RecipeError(
-                f"data.patch is {data.patch}; the task {self._task.name} needs a multiple of {self._align}."
+                f"data.patch is {data.patch}, expected a multiple of {self._align}, by which observations of "
+                f"{self._task.name} are smaller: use {max(data.patch // self._align, 1) * self._align}."
             )
         restorer = self._load_partners(network)
         self.objective = self._objective(network, sample_metrics, perceptual)
