@@ -224,6 +224,7 @@ SECTIONS: dict[str, tuple[Plan, ...]] = {
             rules=(
                 Rule("Band 1", SAMPLE, "<=", 0.30, target=0.0),
                 Rule("Band 2", SAMPLE, "<=", 0.15, target=0.0),
+                Rule("Colour band 1", SAMPLE, "<=", 0.30, target=0.0),
                 Rule("PSNR mean", SAMPLE, "<=", 0.2, less=ALONE, less_metric="PSNR", target=0.0),
                 _calibrated("pixels"),
                 _calibrated("band 1"),

@@ -57,6 +57,21 @@ def test_white_noise_has_the_energy_that_the_filter_lets_through(band):
     assert float(BandEnergy(band)(texture + added, texture)) == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("band", [1, 2])
+def test_noise_of_colour_alone_and_of_grey_alone_are_told_apart(band):
+    target = noise(2, 0.05)
+    one = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(3))
+    grey = 0.1 * one.expand(-1, 3, -1, -1)
+    of_one_luma = 0.1 * torch.tensor([0.0, -0.114 / 0.587, 1.0]).view(3, 1, 1) * one
+    assert float(BandEnergy(band, colour=True)(target + grey, target)) == pytest.approx(0, abs=0.01)
+    assert float(BandEnergy(band)(target + grey, target)) == pytest.approx(math.log2(5), abs=0.05)
+    # White noise in R, G and B of deviation 1 has variances of Cb and Cr that are the sums of their squared weights.
+    weights = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+    added = ((weights @ [0.0, -0.114 / 0.587, 1.0]) ** 2).sum() * 0.1**2
+    expected = math.log2(1 + added / ((weights**2).sum() * 0.05**2))
+    assert float(BandEnergy(band, colour=True)(target + of_one_luma, target)) == pytest.approx(expected, abs=0.05)
+
+
 def test_gains_are_those_of_the_taps():
     blur = np.outer(BINOMIAL, BINOMIAL)
     delta = np.zeros((5, 5))

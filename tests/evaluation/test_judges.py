@@ -10,6 +10,8 @@ from dp_ir.evaluation.sample_metrics import SpreadError
 OF_SAMPLES = {
     "band1",
     "band2",
+    "colour_band1",
+    "colour_band2",
     "psnr_mean",
     "spread_error_pixels",
     "spread_error_band1",
@@ -44,7 +46,7 @@ def test_figures_of_samples():
     figures = judge_samples(drawn, truths)
     assert set(figures) == OF_SAMPLES
     each = [judge_samples(drawn[i : i + 1], truths[i : i + 1]) for i in range(2)]
-    for name in ("band1", "band2", "psnr_mean"):  # means over images
+    for name in ("band1", "band2", "colour_band1", "colour_band2", "psnr_mean"):  # means over images
         assert figures[name] == pytest.approx(sum(alone[name] for alone in each) / 2)
     clipped = [samples.clamp(0, 1) for samples in drawn]
     for part in ("pixels", "band 1", "band 2"):  # of all images together, as files have them

@@ -70,6 +70,8 @@ def test_a_batch_that_is_killed_again_and_again_ends_as_if_it_had_not_been(bundl
             process.join()
             after = finished(out, samples)
             assert before.items() <= after.items(), "a finished result was made again"
+            if after == before:
+                duration *= 1.1  # a machine that has become busier since gets nothing done in the time it took before
             before = after
             for name in listing(out) if out.exists() else []:
                 if name.endswith(".part"):

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dp_ir.training.energy_score import Term, band_term, energy_score, spread_weight
@@ -118,6 +119,33 @@ def test_terms_add_up_and_maps_are_averaged() -> None:
     parts = [energy_score(samples, target, [term]) for term in (one, other)]
     torch.testing.assert_close(energy_score(samples, target, [one, other]), parts[0] + parts[1])
     torch.testing.assert_close(energy_score(samples, target, [both]), 1.5 * (parts[0] + parts[1]))
+
+
+def test_luma_and_colour_differences_are_those_of_jpeg_files() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (6, 3), dtype=np.uint8)
+    planes = np.asarray(Image.fromarray(levels[None]).convert("YCbCr"), dtype=np.float64)[0] - [0, 128, 128]
+    flat = torch.from_numpy(levels / 255.0)[:, :, None, None].expand(-1, -1, 16, 16)
+    maps = band_term().features(flat)
+    for band in (*maps[:3], *maps[4:7]):
+        torch.testing.assert_close(band, torch.zeros_like(band))
+    luma, colour = maps[3], maps[7]
+    np.testing.assert_allclose(luma[..., 0, 0] * 0.15 * 255, planes[:, :1], atol=1)
+    np.testing.assert_allclose(colour[..., 0, 0] * 0.03 * math.sqrt(2) * 255, planes[:, 1:], atol=1)
+
+
+def test_noise_of_colour_alone_is_seen_beside_larger_errors_of_luma() -> None:
+    # In one norm over R, G and B this noise would change the score by a hundredth.
+    generator = torch.Generator().manual_seed(3)
+
+    def noise(deviation: float) -> Tensor:
+        return deviation * torch.randn(2, 4, 1, 32, 32, generator=generator)
+
+    truth = torch.full((4, 3, 32, 32), 0.5)
+    samples = truth + noise(0.08)
+    colour = torch.tensor([0.0, -0.114 / 0.587, 1.0]).view(3, 1, 1) * noise(0.02)
+    torch.testing.assert_close(band_term().features(colour[0])[0], torch.zeros(4, 1, 32, 32), atol=1e-5, rtol=0)
+    plain, coloured = (float(energy_score(s, truth, [band_term()], 0.3).mean()) for s in (samples, samples + colour))
+    assert coloured > 1.15 * plain
 
 
 @pytest.mark.parametrize("exponent", [1.0, 1.5])

@@ -1,4 +1,4 @@
-"""How much fine detail an output has, against its target: the energy of the finest Laplacian bands."""
+"""How much fine detail an output has, against its target: the energy of the finest Laplacian bands, also of colour."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from torch import Tensor
 
 from dp_ir.evaluation.metrics import check_pair
 from dp_ir.image.bands import laplacian_bands
+from dp_ir.image.ycbcr import to_ycbcr
 
 BANDS = 2
 """How many bands are measured: what the restoration of fine detail is about."""
 
-_FLOORS = tuple(gain / 12 / 255**2 for gain in (0.7935, 0.04027))
-"""Energy of the error of rounding to 8 bits in each band, in [0, 1] units: a file cannot tell less from nothing.
+_GAINS = (0.7935, 0.04027)
+"""How much of the energy of white noise each band has."""
 
-The gain is how much of the energy of white noise a band has.
-"""
+_ROUNDING, _COLOUR_ROUNDING = 1 / 12 / 255**2, 0.41 / 12 / 255**2
+"""Variance of the error of rounding to 8 bits, of R, G and B and of the mean of Cb and Cr, in [0, 1] units."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class BandEnergy:
 
     Args:
         band: 1 for the finest, 2 for the next, of half its resolution.
+        colour: of the colour differences Cb and Cr alone, where R, G and B together are mostly luma.
 
     0 is right, -2 a quarter of the energy, +1 twice as much. An energy below that of rounding to 8 bits counts as
-    that, so that flat images have a value: 0 where both are flat.
+    that, since a file cannot tell less from nothing; so flat images have a value, too: 0 where both are flat.
 
     Example:
         >>> target = torch.rand(1, 3, 32, 32)
@@ -37,6 +39,7 @@ class BandEnergy:
     """
 
     band: int
+    colour: bool = False
 
     higher_is_better = None
     ideal = 0.0
@@ -44,15 +47,16 @@ class BandEnergy:
     @property
     def name(self) -> str:
         """Short name."""
-        return f"Band {self.band}"
+        return f"Colour band {self.band}" if self.colour else f"Band {self.band}"
 
     @property
     def protocol(self) -> str:
         """How the number came about."""
+        planes = "Cb and Cr of JFIF" if self.colour else "RGB"
         return (
-            f"{self.name}: log2 of the energy (mean square over places and RGB, float, no border) of the output over "
-            f"that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 blur, the "
-            "edge repeated, each band from the blurred image at every second place); energies at least that of "
+            f"{self.name}: log2 of the energy (mean square over places and {planes}, float, no border) of the output "
+            f"over that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 blur, "
+            "the edge repeated, each band from the blurred image at every second place); energies at least that of "
             "rounding to 8 bits; mean over images; 0 is right"
         )
 
@@ -63,5 +67,7 @@ class BandEnergy:
         return (energies[0] / energies[1]).log2()
 
     def _energy(self, image: Tensor) -> Tensor:
-        band = laplacian_bands(image.detach().cpu().float(), self.band)[self.band - 1]
-        return band.square().mean(dim=(1, 2, 3), dtype=torch.float64).clamp(min=_FLOORS[self.band - 1])
+        pixels = image.detach().cpu().float()
+        band = laplacian_bands(to_ycbcr(pixels)[:, 1:] if self.colour else pixels, self.band)[self.band - 1]
+        least = _GAINS[self.band - 1] * (_COLOUR_ROUNDING if self.colour else _ROUNDING)
+        return band.square().mean(dim=(1, 2, 3), dtype=torch.float64).clamp(min=least)

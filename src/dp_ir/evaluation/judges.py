@@ -50,7 +50,7 @@ def judges(lpips: Path | None) -> Judges:
 
 
 def judge_samples(drawn: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str, float]:
-    """The bands of each first sample, the PSNR of the mean of all, and their spread over its error.
+    """The bands of each first sample, the PSNR of the mean of all samples, and their spread over its error.
 
     Args:
         drawn: samples (n, 3, H, W) of each image; they are clipped to [0, 1], as files are.
@@ -59,7 +59,13 @@ def judge_samples(drawn: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str
     pairs = [(samples.cpu().clamp(0, 1), truth.cpu()) for samples, truth in zip(drawn, truths, strict=True)]
     spreads = [measure(samples, truth[0]) for samples, truth in pairs]
     return {
-        **{f"band{band}": _mean(BandEnergy(band)(samples[:1], truth) for samples, truth in pairs) for band in _BANDS},
+        **{
+            f"{'colour_' * colour}band{band}": _mean(
+                BandEnergy(band, colour)(samples[:1], truth) for samples, truth in pairs
+            )
+            for colour in (False, True)
+            for band in _BANDS
+        },
         "psnr_mean": _mean(MeanPSNR()(samples, truth) for samples, truth in pairs),
         **{
             f"spread_error_{part.replace(' ', '')}": spread_over_error([spread[part] for spread in spreads])

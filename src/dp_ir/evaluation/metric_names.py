@@ -30,7 +30,11 @@ _BURST_BORDER = (
 DEFAULT_METRICS = ("psnr-y", "psnr", "ssim-y", "lpips", "lpips-half", "swd")
 """What a comparison measures unless asked for more; only LPIPS needs weights."""
 
-_BANDS = {f"band-{band}": band for band in range(1, BANDS + 1)}
+_BANDS = {
+    f"{'colour-' * colour}band-{band}": BandEnergy(band, colour)
+    for colour in (False, True)
+    for band in range(1, BANDS + 1)
+}
 _SPREADS = {f"spread-error-{part.replace(' ', '-')}": part for part in PARTS}
 
 SET_METRICS = ("swd", "fid", "kid", *_SPREADS)
@@ -60,7 +64,7 @@ _ALIASES = {
 # Decimals in tables, by the first part of the shown name.
 _DIGITS = {
     "PSNR": 2, "SSIM": 4, "MS": 4, "LPIPS": 4, "DISTS": 4, "NIQE": 2, "TOPIQ": 3, "SWD": 2, "FID": 2, "KID": 2,
-    "Band": 2, "Spread": 2,
+    "Band": 2, "Colour": 2, "Spread": 2,
 }  # fmt: skip
 
 
@@ -166,7 +170,7 @@ class _Maker:
         if name == "psnr-mean":
             return MeanPSNR(self.border, self.samples)
         if name in _BANDS:
-            return BandEnergy(_BANDS[name])
+            return _BANDS[name]
         pixels: dict[str, Callable[..., Metric]] = {"psnr": PSNR, "ssim": SSIM, "ms-ssim": MSSSIM}
         kind = name.removesuffix("-y")
         if kind in pixels:

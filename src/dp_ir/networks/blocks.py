@@ -45,9 +45,9 @@ class SigmaEncoding(nn.Module):
     def __init__(self, *, channels: int = 32, hidden: int = 64, out: int = 64) -> None:
         super().__init__()
         # log(sigma) spans about [-6, 1]: wavelengths from about 12 (the range twice over) down to 12 / 30.
-        self.register_buffer(
-            "frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(15.0), channels // 2)), False
-        )
+        # On the CPU whatever the default is: on the meta device `linspace` imports sympy, which takes a second.
+        logarithms = torch.linspace(math.log(0.5), math.log(15.0), channels // 2, device="cpu")
+        self.register_buffer("frequencies", logarithms.exp(), persistent=False)
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, out))
 
     def forward(self, sigma: Tensor) -> Tensor:

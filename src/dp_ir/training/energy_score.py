@@ -23,12 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dp_ir.image.bands import laplacian_bands
+from dp_ir.image.ycbcr import to_ycbcr
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 """Images (N, 3, H, W) in [0, 1] -> feature maps (N, C, h, w) of any sizes; the values at one place are one vector."""
 
 _PATCH, _STRIDE = 5, 2
-_BAND_SCALES = (0.03, 0.04, 0.05, 0.15)  # typical deviations of the three finest bands and of the low-pass from a mean
+# Typical deviations from a mean, of the three finest bands and of the low-pass: of luma, and of the colour differences.
+_LUMA_SCALES, _COLOUR_SCALES = (0.03, 0.04, 0.05, 0.15), (0.01, 0.01, 0.01, 0.03)
 _SAME = 1e-12  # added to squared distances: where two vectors are the same the norm has no gradient
 
 
@@ -52,12 +54,18 @@ class Term:
 
 
 def band_term(weight: float = 1.0) -> Term:
-    """Patches of 5x5 pixels of three Laplacian bands and of what is left, each in units of its usual error."""
+    """Patches of 5x5 pixels of three Laplacian bands and of what is left, each in units of its usual error.
+
+    Luma and the two colour differences are scored apart: their errors are so much smaller than those of luma that in
+    one norm with it they hardly count, and samples then get coloured noise that photographs do not have.
+    """
 
     def features(image: Tensor) -> list[Tensor]:
-        bands = laplacian_bands(image, len(_BAND_SCALES) - 1)
-        # The norm of a patch is divided by the root of its number of values: 5 * 5 by the mean over the patch, 3 here.
-        return [band / (scale * math.sqrt(3)) for band, scale in zip(bands, _BAND_SCALES, strict=True)]
+        bands = laplacian_bands(to_ycbcr(image), len(_LUMA_SCALES) - 1)
+        luma = [band[:, :1] / scale for band, scale in zip(bands, _LUMA_SCALES, strict=True)]
+        # The norm of a patch is divided by the root of its number of values: 5 * 5 by the mean over the patch, 2 here.
+        colour = [band[:, 1:] / (scale * math.sqrt(2)) for band, scale in zip(bands, _COLOUR_SCALES, strict=True)]
+        return [*luma, *colour]
 
     return Term(features, weight, _PATCH, _STRIDE)
 
