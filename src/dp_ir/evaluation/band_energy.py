@@ -55,8 +55,8 @@ class BandEnergy:
         planes = "Cb and Cr of JFIF" if self.colour else "RGB"
         return (
             f"{self.name}: log2 of the energy (mean square over places and {planes}, float, no border) of the output "
-            f"over that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 blur, "
-            "the edge repeated, each band from the blurred image at every second place); energies at least that of "
+            f"over that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 "
+            "blur, the edge repeated, each band from the blurred image at every second place); energies at least that of "
             "rounding to 8 bits; mean over images; 0 is right"
         )
 
