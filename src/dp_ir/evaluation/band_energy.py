@@ -56,8 +56,8 @@ class BandEnergy:
         return (
             f"{self.name}: log2 of the energy (mean square over places and {planes}, float, no border) of the output "
             f"over that of the target in Laplacian band {self.band} (1 the finest; an image less its binomial 5x5 "
-            "blur, the edge repeated, each band from the blurred image at every second place); energies at least that of "
-            "rounding to 8 bits; mean over images; 0 is right"
+            "blur, the edge repeated, each band from the blurred image at every second place); energies at least that "
+            "of rounding to 8 bits; mean over images; 0 is right"
         )
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
