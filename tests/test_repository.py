@@ -117,3 +117,16 @@ def test_the_makefile_has_the_commands_of_the_readme(target):
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert re.search(rf"^{target}:.*##", makefile, re.MULTILINE)
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_links_between_pages_lead_somewhere():
+    link = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)\s]*)?\)")
+    pages = [page for page in tracked_files() if page.suffix == ".md" and "zoo" not in page.parts]
+    targets = {(page, page.parent / target) for page in pages for target in link.findall(page.read_text("utf-8"))}
+    assert len(targets) > 30
+    lost = [
+        f"{page.relative_to(ROOT)}: {target.relative_to(page.parent)}"
+        for page, target in targets
+        if not target.exists()
+    ]
+    assert not lost, lost

@@ -1,4 +1,4 @@
-"""What the README says of own networks, done as it says, with tiny networks under the names it uses."""
+"""What the docs say of own networks, done as it says, with tiny networks under the names it uses."""
 
 import re
 import shlex
@@ -13,17 +13,16 @@ from PIL import Image
 from dp_ir import save_network
 from dp_ir.networks.fusion_fast import FastFusion
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "own-networks.md"
 
 
 def blocks(language):
-    section = README.read_text("utf-8").split("## Bring your own networks")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture
 def workplace(tmp_path, rlfn_file, ffdnet_file, photos, monkeypatch):
-    """A folder with the files that the README names."""
+    """A folder with the files that the page names."""
     Image.open(photos / "b.png").save(tmp_path / "photo.png")
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     fusion = random_weights(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8))

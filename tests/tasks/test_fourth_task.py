@@ -1,4 +1,4 @@
-"""The README's promise: a task more is one file, a line, a recipe and a training run, and every command knows it."""
+"""The promise of the docs: a task more is one file, a line, a recipe and a training run, and every command knows it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ QUICK = {
 
 
 def block(language: str) -> str:
-    section = (ROOT / "README.md").read_text("utf-8").split("## Add a task")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)[0]
+    page = (ROOT / "docs" / "add-a-task.md").read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)[0]
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the README names, in which its commands are run."""
+    """A folder with the files that the page names, in which its commands are run."""
     (tmp_path / "PHOTOS").mkdir()
     for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 256, (48, 56, 3), dtype=np.uint8)
@@ -50,7 +50,7 @@ def dp_ir(*arguments: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of probes of networks that were hardly trained
-def test_the_readme_adds_a_task(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
+def test_the_page_adds_a_task(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
     names: dict[str, object] = {}
     exec(block("python"), names)
     monkeypatch.setitem(TASKS, "fade", names["FADE"])
