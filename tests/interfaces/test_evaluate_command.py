@@ -63,7 +63,8 @@ def test_metrics_of_detail_and_of_samples(dp_ir, test_set, bundle, tmp_path):
     assert result.exit_code == 0, result.stderr
     content = json.loads((out / "results.json").read_text())
     spread = [f"Spread-error {part}" for part in ("pixels", "band 1", "band 2")]
-    assert [metric["name"] for metric in content["metrics"]] == ["Band 1", "Band 2", "PSNR", "PSNR mean", *spread]
+    bands = ["Band 1", "Band 2", "Colour band 1", "Colour band 2"]
+    assert [metric["name"] for metric in content["metrics"]] == [*bands, "PSNR", "PSNR mean", *spread]
     assert "--samples 3" in content["command"]
     ours, bicubic = content["sets"]
     assert list(ours["values"]) == spread
