@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -19,6 +19,7 @@ from dp_ir.image.crop import Box
 from dp_ir.image.headers import MAX_PIXELS
 from dp_ir.image.output_size import OutputSize, Size, resized
 from dp_ir.image.parts import PictureParts
+from dp_ir.image.photo_facts import PhotoFacts, photo_facts
 from dp_ir.image.reading import image_size, read_samples
 from dp_ir.image.writing import QUALITY, check_target, format_for
 from dp_ir.restoration.batch import LocalJob
@@ -43,6 +44,7 @@ def restore_file(
     memory: int | None = None,
     quality: int = QUALITY,
     size: OutputSize = _AS_RESTORED,
+    look: Callable[[PhotoFacts], None] | None = None,
     callback: Callback | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -58,6 +60,7 @@ def restore_file(
         memory: bytes that the process may hold; half of what is free by default.
         quality: 1 to 100, of JPEG and WebP.
         size: of the results, which are resized to it; checked before any network runs.
+        look: told the facts of a photo before it is restored; without it they are not measured.
         callback: called after every step, where the images fit into memory.
         progress: called with the share that is done, 0 to 1, after every tile.
         settings: further keyword arguments of `Restoration.__call__`, such as `seed`.
@@ -93,6 +96,8 @@ def restore_file(
     depth = 16 if isinstance(source, Burst) else source.bit_depth
     for target in job.targets:
         format_for(target, wanted, depth, quality=quality)
+    if look is not None and not isinstance(source, Burst):
+        look(photo_facts(source))
     pixels = whole[0] * whole[1]
     if pixels > LONG and not restoration.takes_bursts:
         seconds = expected_seconds(restoration, pixels, num_samples=job.samples, memory=memory, **settings)
