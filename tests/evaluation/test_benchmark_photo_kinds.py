@@ -65,3 +65,4 @@ def test_the_page_shows_input_restorer_and_result(kinds, photo, tmp_path, monkey
         picture = Image.open(page.with_suffix("") / f"{kind}.webp")
         assert picture.width == 3 * width + 2 * 6
     assert not (page.with_suffix("") / "night.webp").exists()
+    assert "(`--detail 0`), reduced to a quarter" in text

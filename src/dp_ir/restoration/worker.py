@@ -14,7 +14,7 @@ from dp_ir.image.photo_facts import PhotoFacts
 from dp_ir.image.reading import image_size
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.batch import Job, LocalJob
-from dp_ir.restoration.files import enlargement, restore_file
+from dp_ir.restoration.files import largest_scale, restore_file
 from dp_ir.restoration.locations import Location, Url, download, files_below, upload
 from dp_ir.restoration.passes import Progress
 from dp_ir.restoration.pipeline import Restoration
@@ -77,7 +77,7 @@ class Worker:
             self._loaded[bundle] = self._load(bundle)
         restoration = self._loaded[bundle]
         if (size := self._settings.get("size")) is not None:
-            size.check_factor(enlargement(restoration))
+            size.check_factor(largest_scale(restoration))
         return restoration
 
 
