@@ -82,7 +82,12 @@ class Picture:
     @cached_property
     def colourless(self) -> bool:
         """Whether no pixel has a colour, be the source greyscale or not."""
-        return self.grey or not any(np.ptp(row, axis=1).max() > _COLOUR for row in self.pixels)
+        return self.grey or not any(_has_colours(self.pixels[top : top + 64]) for top in range(0, self.size[0], 64))
+
+
+def _has_colours(pixels: FloatArray) -> bool:
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return bool(np.abs(red - green).max() > _COLOUR or np.abs(blue - green).max() > _COLOUR)
 
 
 def to_tensor(picture: Picture) -> torch.Tensor:
