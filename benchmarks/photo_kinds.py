@@ -231,6 +231,16 @@ is asked for; `--seed`, `--samples` and `--detail` are those of the second run. 
 three held-out photos: the second run takes what the first one made up for the photo's own and turns it into scratches,
 so that walls, fur and letters look worse. Going on from the whole result and reducing afterwards takes up to 16 times
 as long, and the result stays soft.
+
+## Motion blur is not recognised
+
+`dp-ir info` says that a photo is soft, but not whether it was the lens or a motion. A logistic regression of 39 numbers
+(energy by direction in six bands of the spectrum, its agreement between bands and between patches, the cepstrum,
+gradients) was tried on parts of 256 pixels of 93 photos, with the blur of task `deblur` and without, and judged by
+photos that it was not fitted to: where it takes at most 3 % of the sharp, noisy, defocused and compressed photos, of
+each kind, for moved ones, it finds 42 % of those that moved by three pixels or more, and 57 % where the 3 % hold for
+all kinds together. On real photos, at the latter, it found 4 of 6 GoPro frames and 9 of 20 REDS frames, and took one of
+26 sharp ones and none of 24 Kodak photos for moved, which is promising, but too uncertain to advise by.
 """
 
 
