@@ -31,15 +31,39 @@ def test_every_kind_is_made_the_same_way_each_time(kinds, photo):
         assert np.array_equal(one, other), name
         assert one.std() > 5, name
         assert (max(one.shape) <= 256) == (name != "camera"), name
-        assert kinds.is_held_out(source, kinds.DataRecipe.validation_fraction), name
+        assert source == kinds.ROSE or kinds.is_held_out(source, kinds.DataRecipe.validation_fraction), name
     assert np.asarray(kinds.grey(photo)).ndim == 2
     assert np.asarray(kinds.night(photo)).mean() < 0.4 * np.asarray(photo).mean()
+
+
+def test_sensor_data_are_rendered_upright_with_their_colours(kinds, tmp_path):
+    """A mosaic made here of flat quarters: black below, white where the sensor is full, and colours in their places."""
+    colours = np.zeros((512, 768, 3))  # linear light
+    colours[:256, 384:] = (0.2, 0.05, 0.05)
+    colours[256:, :384] = (0.05, 0.05, 0.2)
+    colours[256:, 384:] = 1
+    sensor = 600 + (2**14 - 1 - 600) * colours / (2.0, 1.0, 1.4)
+    mosaic = np.empty((512, 768))
+    for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        mosaic[row::2, column::2] = sensor[row::2, column::2, channel]
+    path = tmp_path / kinds.ROSE
+    mosaic.round().astype("<u2").tofile(path)
+    shown = np.asarray(kinds.opened(path)).astype(int)
+    assert shown[128, 192].max() <= 2
+    assert shown[128, 576, 0] > 2 * shown[128, 576, 1:].max()
+    assert shown[384, 192, 2] > 2 * shown[384, 192, :2].max()
+    assert shown[384, 576].min() >= 254
+    path.write_bytes(b"short")
+    with pytest.raises(kinds.DataError, match="copy it again"):
+        kinds.opened(path)
+    with pytest.raises(kinds.DataError, match="add --raw"):
+        kinds.row("raw", tmp_path, None, tmp_path)
 
 
 def test_the_page_shows_input_restorer_and_result(kinds, photo, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
-    for name in {source for _, _, source in kinds.KINDS.values()}:
+    for name in {source for _, _, source in kinds.KINDS.values()} - {kinds.ROSE}:
         photo.save(tmp_path / "photos" / name)
     asked = []
 
@@ -65,3 +89,4 @@ def test_the_page_shows_input_restorer_and_result(kinds, photo, tmp_path, monkey
         picture = Image.open(page.with_suffix("") / f"{kind}.webp")
         assert picture.width == 3 * width + 2 * 6
     assert not (page.with_suffix("") / "night.webp").exists()
+    assert "(`--detail 0`), reduced to a quarter" in text

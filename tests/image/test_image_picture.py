@@ -7,11 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import Picture, from_array, from_pil, resize_alpha, to_pil, to_tensor, with_pixels
 from dp_ir.image.metadata import Metadata
+from dp_ir.image.parts import PictureParts
+from dp_ir.image.samples import Samples
 
 
 def noise(*shape, dtype=np.uint8, seed=0):
@@ -222,3 +226,13 @@ def test_alpha_of_the_same_size_is_untouched():
 def test_importing_the_floor_does_not_import_torch():
     code = "import sys, dp_ir.image; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(place=st.tuples(st.integers(0, 299), st.integers(0, 6), st.integers(0, 2)), step=st.sampled_from([0, 1, 40]))
+def test_one_pixel_with_a_colour_makes_a_picture_coloured(place, step):
+    """Read at once or part by part; a grey file has none whatever it holds."""
+    values = np.repeat(np.random.default_rng(0).integers(0, 200, (300, 7, 1), dtype=np.uint8), 3, axis=2)
+    values[place] += step
+    parts = PictureParts(Samples(values, None, 8, "PNG", full_scale=255.0))
+    assert from_array(values).colourless == parts.colourless == (step == 0)
+    assert from_array(values[..., 0]).colourless

@@ -33,9 +33,29 @@ def test_the_size_is_exactly_what_was_asked_for(asked, size):
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
 def test_the_side_that_is_named_is_met_whatever_the_photo(height, width, side):
-    whole = (10_000_000, 10_000_000)
+    whole = (100_000_000, 100_000_000)
     assert OutputSize(width=side).of((height, width), whole)[1] == side
     assert max(OutputSize(long_edge=side).of((height, width), whole)) == side
+
+
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 2, 3, 4]), st.floats(0.1, 20), st.integers(1, 2000)
+)
+def test_what_a_restorer_starts_from_is_just_enough(height, width, scale, factor, side):
+    source = (height, width)
+    for asked in (OutputSize(scale=factor), OutputSize(width=side), OutputSize(long_edge=side), OutputSize()):
+        start = asked.start(source, scale)
+        whole = tuple(scale * own for own in start)
+        try:
+            wanted = asked.of(source, whole)
+        except ImageWriteError:
+            assert start == (scale * height, scale * width) or scale == 1
+            continue
+        if start == source:
+            assert all(made <= scale * own for made, own in zip(wanted, source, strict=True))
+        else:
+            assert any(made > scale * own for made, own in zip(wanted, source, strict=True))
+            assert all(0 <= more - made < scale for more, made in zip(whole, wanted, strict=True))
 
 
 @pytest.mark.parametrize("asked", [{"scale": 4.1}, {"width": 165}, {"long_edge": 200}])

@@ -257,6 +257,31 @@ def test_metadata_goes_along_and_what_does_not_is_said_to_people_and_programs(dp
     assert json.loads((tmp_path / "out" / MANIFEST).read_text().splitlines()[-1])["notes"] == [note]
 
 
+def test_what_is_found_of_photos_is_told_to_programs_and_its_advice_to_people(dp_ir, tmp_path):
+    (tmp_path / "in").mkdir()
+    y, x = np.mgrid[0:20, 0:24]
+    soft = np.stack([8 * x, 10 * y, 5 * (x + y)], axis=-1).astype(np.uint8)
+    for name in ("a", "b"):
+        Image.fromarray(soft).save(tmp_path / "in" / f"{name}.png")
+    common = ("--device", "cpu", "--detail", 0)
+    result = dp_ir("restore", tmp_path / "in", "-o", tmp_path / "out", *common, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    described = json.loads(dp_ir("info", tmp_path / "in" / "a.png", "--json").stdout)
+    names = ("width", "height", "noise", "blockiness", "fineness", "task", "advice")
+    assert lines[0]["photo"] == {name: described[name] for name in names}
+    assert lines[0]["photo"]["task"] == "photo"
+    assert "--task deblur" in lines[0]["photo"]["advice"]
+    for line, name in zip(lines, ("a.png", "b.png"), strict=False):
+        assert f"{name}: {described['advice']}" in line["notes"]
+        assert result.stderr.count(f"dp-ir: note: {name}: {described['advice']}") == 1
+    assert result.stderr.count("photos of at most 2 megapixels") == 1
+    written = [json.loads(line) for line in (tmp_path / "out" / MANIFEST).read_text().splitlines()]
+    assert [entry["photo"] for entry in written if entry.get("status") == "restored"] == [lines[0]["photo"]] * 2
+    named = dp_ir("restore", tmp_path / "in" / "a.png", "-o", tmp_path / "named.png", *common, "--json", "-b", "photo")
+    assert json.loads(named.stdout.splitlines()[0])["photo"] == {}
+    assert "It is soft" not in named.stderr
+
+
 def test_other_settings_and_networks_are_named_and_the_results_kept(dp_ir, bundle, photos, tmp_path, rlfn_file):
     out = tmp_path / "out"
     command = ("restore", photos, "-o", out, "-b", bundle, "--device", "cpu")

@@ -9,9 +9,15 @@ from conftest import listing
 from PIL import Image
 from typer.testing import CliRunner
 
+from dp_ir.errors import ImageWriteError
+from dp_ir.image.output_size import OutputSize, resized
 from dp_ir.interfaces.cli import app
+from dp_ir.restoration import files
+from dp_ir.restoration.duration import LongJobNote
+from dp_ir.restoration.jobs import LocalJob
 from dp_ir.restoration.manifest import MANIFEST
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.tiler import TilingNote
 
 
 @pytest.fixture
@@ -37,15 +43,78 @@ def test_results_have_the_size_that_was_asked_for(restore, photos, tmp_path, opt
     assert made_by[option.strip("-").replace("-", "_")] == value
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "start", "size"),
+    [
+        ("--scale", 4.1, (17, 13), (66, 49)),
+        ("--scale", 8, (32, 24), (128, 96)),
+        ("--width", 101, (26, 19), (101, 76)),
+        ("--long-edge", 256, (64, 48), (256, 192)),
+    ],
+)
+def test_more_than_the_task_gives_is_restored_of_its_own_estimate(bundle, photos, tmp_path, option, value, start, size):
+    """Step by step by Python: the estimate, reduced to a quarter, rounded up, of what is wanted; restored; reduced."""
+    run = ["-b", str(bundle), "--device", "cpu", "--precision", "float32", "--seed", "4", "-f", "tiff"]
+    result = CliRunner().invoke(app, ["restore", str(photos), "-o", str(tmp_path / "out"), option, str(value), *run])
+    assert result.exit_code == 0, result.output
+    restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
+    for name in ("a.jpg", "b.png"):
+        estimate = restoration(photos / name, detail=0).image
+        given = resized(estimate, start[::-1])
+        expected = resized(restoration(given, seed=4).image, size[::-1]).pixels
+        made = np.asarray(Image.open(tmp_path / "out" / f"{name[0]}.tif"))
+        assert made.shape == (*size[::-1], 3)
+        np.testing.assert_allclose(made / 255, expected, atol=0.51 / 255)
+
+
+def test_samples_and_too_little_memory_do_not_change_a_second_run(bundle, photos, tmp_path, monkeypatch):
+    restoration = Restoration.from_pretrained(bundle, device="cpu", precision="float32")
+    shares: dict[str, list[float]] = {"whole": [], "streamed": []}
+
+    def restored(name, **settings):
+        job = LocalJob(photos / "a.jpg", tmp_path / f"{name}.tif", settings.pop("samples", 1))
+        files.restore_file(
+            restoration, job, size=OutputSize(scale=9), seed=2, progress=shares.get(name, []).append, **settings
+        )
+        return [np.asarray(Image.open(target)).astype(float) for target in job.targets]
+
+    (whole,) = restored("whole")
+    assert np.array_equal(restored("samples", samples=2)[0], whole)
+    # What the first result takes fits, what the second one takes does not.
+    monkeypatch.setattr(files, "budget", lambda *_: files.CANVAS_BYTES * 48 * 64)
+    with pytest.warns(TilingNote, match=r"a\.jpg, restored twice, gives 0 megapixels, more than fit"):
+        (streamed,) = restored("streamed")
+    np.testing.assert_allclose(streamed, whole, atol=1)
+    for told in shares.values():
+        assert told == sorted(told)
+        assert told[0] < 0.3
+        assert told[-1] == pytest.approx(1)
+    monkeypatch.setattr(files, "budget", lambda *_: files.CANVAS_BYTES * 48 * 64 - 1)
+    with pytest.warns(TilingNote), pytest.raises(ImageWriteError, match=r"a\.jpg would be restored twice.*--scale 4"):
+        restored("refused")
+    samples = ("samples-1.tif", "samples-2.tif", "samples-mean.tif", "samples-std.png")
+    assert listing(tmp_path) == sorted(["in/a.jpg", "in/b.png", "whole.tif", "streamed.tif", *samples])
+
+
+def test_the_time_of_both_runs_is_said_before(bundle, photos, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(files, "LONG", 100)
+    monkeypatch.setattr(files, "expected_seconds", lambda _, pixels, **__: told.append(pixels) or 300.0)
+    restoration = Restoration.from_pretrained(bundle, device="cpu")
+    with pytest.warns(LongJobNote, match=r"a\.jpg, restored twice, gives 0 megapixels, which will take about 5 min"):
+        files.restore_file(restoration, LocalJob(photos / "a.jpg", tmp_path / "a.png"), size=OutputSize(scale=8))
+    assert told == [48 * 64 + 96 * 128]
+
+
 def test_a_scale_above_the_task_is_one_sentence_before_any_work(restore, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(Restoration, "__call__", lambda *_, **__: pytest.fail("worked"))
-    result = restore(photos, "-o", tmp_path / "out", "--scale", 6)
+    result = restore(photos, "-o", tmp_path / "out", "--scale", 17)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert "at most 4" in line
+    assert "at most 16" in line
     assert listing(tmp_path) == ["in/a.jpg", "in/b.png"]
-    wide = restore(photos, "-o", tmp_path / "out", "--width", 65)
-    assert wide.stderr.count("(--scale 4 is the largest)") == 2
+    wide = restore(photos, "-o", tmp_path / "out", "--width", 257)
+    assert wide.stderr.count("(--scale 16 is the largest)") == 2
     assert "together" in restore(photos, "-o", tmp_path / "out", "--scale", 2, "--width", 9).stderr
 
 

@@ -82,7 +82,7 @@ def test_another_size_gives_the_same_file(tmp_path, asked, channels):
     assert (difference if one.alpha is None else difference * one.alpha[..., None]).max() < 2 / 65535
 
 
-@pytest.mark.parametrize(("name", "asked"), [("b.png", {"width": 200}), ("b.webp", {"scale": 2})])
+@pytest.mark.parametrize(("name", "asked"), [("b.png", {"width": 2000}), ("b.webp", {"scale": 2})])
 def test_the_size_is_checked_before_any_network_runs(tmp_path, monkeypatch, name, asked):
     source = write_source(tmp_path / "a.png")
     restoration, job = local_restoration(), LocalJob(source, tmp_path / name, 1)

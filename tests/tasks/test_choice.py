@@ -3,6 +3,7 @@
 import re
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,15 +13,17 @@ from PIL import Image
 from dp_ir import Restoration
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import ImageReadError, ImageWriteError
+from dp_ir.image import read_image
+from dp_ir.image.crop import crop_picture
 from dp_ir.image.output_size import OutputSize
-from dp_ir.image.photo_facts import PhotoFacts
+from dp_ir.image.photo_facts import PhotoFacts, photo_facts
 from dp_ir.restoration import duration as durations
 from dp_ir.restoration import files
 from dp_ir.restoration.duration import LongJobNote, duration, expected_seconds
 from dp_ir.restoration.jobs import Job, LocalJob
 from dp_ir.restoration.provenance import differences, joint_provenance
 from dp_ir.restoration.worker import Worker
-from dp_ir.tasks.choice import CHOICES, ChoiceNote, advice, chosen_bundle, suited_bundle
+from dp_ir.tasks.choice import CHOICES, AdviceNote, ChoiceNote, advice, chosen_bundle, suited_bundle, told_findings
 
 
 def enlarging(scale):
@@ -89,6 +92,30 @@ def test_a_named_bundle_and_the_size_of_a_crop_decide(photo, tmp_path):
     named(Job(photo("small.png", 16, 8), tmp_path / "same.png"))
     assert Image.open(tmp_path / "same.png").size == (16, 8)
     assert load.names == ["photo", "clean"]
+
+
+@pytest.mark.filterwarnings("ignore::dp_ir.tasks.choice.ChoiceNote")
+@pytest.mark.parametrize("crop", [None, (100, 60, 1500, 1400)])
+def test_what_is_recorded_of_a_photo_are_the_facts_of_what_is_restored(crop, tmp_path):
+    pixels = np.random.default_rng(0).integers(96, 160, (1480, 1720, 3), dtype=np.uint8)
+    sizes = {"large.png": (1480, 1720), "small.png": (90, 130)}  # one is read part by part, the other at once
+    for name, (height, width) in sizes.items():
+        Image.fromarray(pixels[:height, :width]).save(tmp_path / name)
+    look = Worker(Loads(), chosen_bundle, {} if crop is None else {"crop": crop}, told_findings)
+    for name in sizes if crop is None else ["large.png"]:
+        found = look(Job(tmp_path / name, tmp_path / f"out-{name}"))
+        image = read_image(tmp_path / name)
+        if crop is not None:
+            image = crop_picture(image, crop)
+        expected = vars(photo_facts(image))
+        assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-5)
+        assert (found["task"], found["advice"]) == ("photo" if name == "small.png" else "clean", "")
+        assert found["noise"] > 0.02
+
+
+def test_nothing_is_measured_where_a_bundle_is_named(photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "photo_facts", lambda _: pytest.fail("measured"))
+    assert Worker(Loads(), "photo", {})(Job(photo("a.png", 20, 10), tmp_path / "b.png")) == {}
 
 
 def restoring(scale):
@@ -162,6 +189,16 @@ FACTS = PhotoFacts(width=800, height=600, noise=0.5 / 255, blockiness=0.05 / 255
 def test_the_state_of_a_photo_speaks_for_another_task_or_for_none(changes, task):
     sentence = advice(PhotoFacts(**{**vars(FACTS), **changes}))
     assert re.findall(r"--task \w+", sentence) == ([task] if task else [])
+
+
+def test_the_advice_is_said_with_the_name_of_the_photo():
+    soft = PhotoFacts(**{**vars(FACTS), "fineness": 0.26})
+    with pytest.warns(AdviceNote, match=r"^a\.jpg: It is soft.*--task deblur"):
+        found = told_findings("a.jpg", soft)
+    assert found == {**vars(soft), "task": "photo", "advice": advice(soft)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert told_findings("a.jpg", PhotoFacts(**{**vars(FACTS), "noise": 0.02}))["advice"] == ""
 
 
 def test_a_long_job_says_its_size_and_time_before_it_begins(photo, tmp_path, monkeypatch):

@@ -66,6 +66,33 @@ class OutputSize:
         Raises:
             ImageWriteError: it is larger than that, so that pixels would be made up which nobody restored.
         """
+        height, width = self._asked(source) or result
+        if height > result[0] or width > result[1]:
+            raise ImageWriteError(
+                f"The result was asked for with {width}x{height} pixels, expected at most the {result[1]}x{result[0]} "
+                f"that are restored of {source[1]}x{source[0]}: ask for less (--scale {result[1] / source[1]:g} is the "
+                f"largest), or {_more(result[1] / source[1])}."
+            )
+        return height, width
+
+    def start(self, source: Size, scale: int) -> Size:
+        """The size that a restorer must be given to make at least what is asked for.
+
+        Args:
+            source: of the upright input.
+            scale: how many times larger the restorer's result is.
+
+        Returns:
+            That of the source where it is enough; else a larger one, up to `scale` times as large, to which the result
+            of a first run can be reduced.
+        """
+        asked = self._asked(source)
+        if asked is None or scale == 1 or all(side <= scale * own for side, own in zip(asked, source, strict=True)):
+            return source
+        height, width = (min(-(-side // scale), scale * own) for side, own in zip(asked, source, strict=True))
+        return height, width
+
+    def _asked(self, source: Size) -> Size | None:
         if self.scale is not None:
             factor = self.scale
         elif self.width is not None:
@@ -73,14 +100,8 @@ class OutputSize:
         elif self.long_edge is not None:
             factor = self.long_edge / max(source)
         else:
-            return result
+            return None
         height, width = (max(math.floor(side * factor + 0.5), 1) for side in source)
-        if height > result[0] or width > result[1]:
-            raise ImageWriteError(
-                f"The result was asked for with {width}x{height} pixels, expected at most the {result[1]}x{result[0]} "
-                f"that are restored of {source[1]}x{source[0]}: ask for less (--scale {result[1] / source[1]:g} is the "
-                f"largest), or {_more(result[1] / source[1])}."
-            )
         return height, width
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from dp_ir.image.exif import upright
 from dp_ir.image.picture import Picture
 from dp_ir.image.samples import Samples, to_picture
+
+_ROWS = 256  # that are looked at at a time
 
 
 class PictureParts:
@@ -31,6 +34,13 @@ class PictureParts:
     def bit_depth(self) -> int:
         """Bits per sample of the source: 8, 16 or 32."""
         return self._samples.bit_depth
+
+    @cached_property
+    def colourless(self) -> bool:
+        """As of `Picture`, of the whole photograph."""
+        height, width = self.size
+        bands = ((top, min(_ROWS, height - top)) for top in range(0, height, _ROWS))
+        return all(self.part(top, 0, rows, width).colourless for top, rows in bands)
 
     def part(self, top: int, left: int, height: int, width: int) -> Picture:
         """A part of the upright photograph."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dp_ir.image.parts import PictureParts
 from dp_ir.image.picture import Picture
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -40,15 +41,19 @@ class PhotoFacts:
     fineness: float
 
 
-def photo_facts(picture: Picture) -> PhotoFacts:
+def photo_facts(photo: Picture | PictureParts) -> PhotoFacts:
     """Look at the central part of a photo.
 
     Where a photo is too small for a measurement, 2, 12 or 3 pixels, that is 0.
     """
-    height, width = picture.size
-    top, left = max(0, (height - _LOOKED_AT) // 2), max(0, (width - _LOOKED_AT) // 2)
-    part = picture.pixels[top : top + _LOOKED_AT, left : left + _LOOKED_AT]
-    brightness = part.astype(np.float64) @ np.array(_LUMA)
+    size = height, width = photo.size
+    rows, columns = (min(side, _LOOKED_AT) for side in size)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    if isinstance(photo, PictureParts):
+        pixels = photo.part(top, left, rows, columns).pixels
+    else:
+        pixels = photo.pixels[top : top + rows, left : left + columns]
+    brightness = pixels.astype(np.float64) @ np.array(_LUMA)
     return PhotoFacts(width, height, _noise(brightness), _blockiness(brightness), _fineness(brightness))
 
 

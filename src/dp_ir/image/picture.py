@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ FloatArray = NDArray[np.float32]
 # Where a restored channel has moved away from the gamut boundary its out-of-gamut remainder fades out between these
 # distances from the boundary: beyond them the network drew something else there, such as the other side of an edge.
 _FADE_BEGINS, _FADE_ENDS = 0.1, 0.3
+
+_COLOUR = 1 / 1024  # differences between channels below a quarter of an 8-bit level are rounding of a profile
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,16 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @cached_property
+    def colourless(self) -> bool:
+        """Whether no pixel has a colour, be the source greyscale or not."""
+        return self.grey or not any(_has_colours(self.pixels[top : top + 64]) for top in range(0, self.size[0], 64))
+
+
+def _has_colours(pixels: FloatArray) -> bool:
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return bool(np.abs(red - green).max() > _COLOUR or np.abs(blue - green).max() > _COLOUR)
 
 
 def to_tensor(picture: Picture) -> torch.Tensor:

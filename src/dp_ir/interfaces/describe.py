@@ -24,7 +24,7 @@ from dp_ir.image import read_image
 from dp_ir.image.headers import HEAD_BYTES, identify
 from dp_ir.image.photo_facts import photo_facts
 from dp_ir.tasks import get_task
-from dp_ir.tasks.choice import advice, suited_bundle
+from dp_ir.tasks.choice import findings
 
 _TENSORS_SHOWN = 5
 
@@ -70,16 +70,14 @@ def _is_image(path: Path) -> bool:
 def _photo(path: Path) -> dict[str, Any]:
     picture = read_image(path)
     facts = photo_facts(picture)
-    bundle = suited_bundle(facts.width, facts.height)
-    scale = get_task(bundle).scale
+    found = findings(facts)
+    scale = get_task(found["task"]).scale
     return {
         "what": "photo",
         "path": str(path),
         "format": picture.format,
-        **asdict(facts),
-        "task": bundle,
+        **found,
         "result": f"{facts.width * scale}x{facts.height * scale} pixels",
-        "advice": advice(facts),
     }
 
 

@@ -41,7 +41,8 @@ ScaleOption = Annotated[
     typer.Option(
         "--scale",
         metavar="FACTOR",
-        help="Resize the results to so many times the input, at most what the task gives.",
+        help="Resize the results to so many times the input; what is more than the task gives, up to its square (16 "
+        "of 4), takes a second run.",
         show_default="what the task gives",
     ),
 ]

@@ -31,9 +31,9 @@ def restore_with_progress(jobs: Sequence[Job], worker: Worker) -> Iterator[Outco
     with bar_of("{task.description}", "{task.fields[count]}") as progress:
         task = progress.add_task("", total=len(jobs), count="")
 
-        def process(job: Job) -> None:
+        def process(job: Job) -> dict[str, Any]:
             progress.update(task, description=printable(job.source.name), count=f"{done + 1}/{len(jobs)}")
-            worker(job, progress=lambda share: progress.update(task, completed=done + share))
+            return worker(job, progress=lambda share: progress.update(task, completed=done + share))
 
         for outcome in run_batch(jobs, process):
             done += 1

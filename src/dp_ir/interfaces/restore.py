@@ -219,7 +219,7 @@ def restore(
     from dp_ir.restoration.provenance import joint_provenance, provenance
     from dp_ir.restoration.sources import restoration_of
     from dp_ir.restoration.worker import Worker
-    from dp_ir.tasks.choice import LARGE_PHOTO, SMALL_PHOTO, chosen_bundle
+    from dp_ir.tasks.choice import LARGE_PHOTO, SMALL_PHOTO, chosen_bundle, told_findings
 
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
     if bundle is None and (stated or any(networks.values())):
@@ -283,7 +283,9 @@ def restore(
         "max_pixels": round(max_pixels * 1e6),
     }
     files = {"crop": box, "linear": linear, "size": size, "quality": quality or QUALITY}
-    worker = Worker(load, bundle or chosen_bundle, {**settings, **limits, **files})
+    worker = Worker(
+        load, bundle or chosen_bundle, {**settings, **limits, **files}, told_findings if bundle is None else None
+    )
     if executor is ExecutorName.RAY:
         from dp_ir.interfaces.distributed import restore_on_ray
 

@@ -132,12 +132,13 @@ def plan_batch(
     return Plan(tuple(jobs), tuple(settled), findings.count())
 
 
-def run_batch(jobs: Iterable[Job], process: Callable[[Job], None]) -> Iterator[Outcome]:
+def run_batch(jobs: Iterable[Job], process: Callable[[Job], Mapping[str, Any] | None]) -> Iterator[Outcome]:
     """Restore one file after another; a file that fails is reported and the others go on.
 
     Args:
         jobs: what to do, from `plan_batch`.
-        process: reads and restores `job.source` and writes all of `job.targets`, as `restore_file` does.
+        process: reads and restores `job.source` and writes all of `job.targets`, as `restore_file` does; may return
+            what it found of the source, for `Outcome.photo`.
 
     Yields:
         One outcome per job, as soon as it is known.
@@ -145,34 +146,39 @@ def run_batch(jobs: Iterable[Job], process: Callable[[Job], None]) -> Iterator[O
     Raises:
         ScheduleError, SigmaRangeError: settings that no file can be restored with; said once, not per file.
     """
+    said = set[str]()
     for job in jobs:
         start = time.perf_counter()
-        reason, stamp, notes = "", None, list[str]()
+        reason, stamp, notes, photo = "", None, list[str](), None
         try:
             if isinstance(job.target, Path):
                 _prepare_folder(job.target.parent)  # before the work, so that a result never has nowhere to go
             stamp = stamp_of(job.source)  # before the work: a source that is replaced meanwhile has changed since
-            with _noted(notes):
-                process(job)
+            with _noted(notes, said):
+                photo = process(job)
         except (ScheduleError, SigmaRangeError):
             raise
         except Exception as error:
             reason = _sentence(error, job.source)
         status = Status.FAILED if reason else Status.RESTORED
         seconds = time.perf_counter() - start
-        yield Outcome(job.source, status, () if reason else job.targets, reason, seconds, stamp, tuple(notes))
+        targets = () if reason else job.targets
+        yield Outcome(job.source, status, targets, reason, seconds, stamp, tuple(notes), photo or {})
 
 
 @contextmanager
-def _noted(notes: list[str]) -> Iterator[None]:
-    """Keep what is said to people meanwhile, each sentence once; it is shown all the same."""
+def _noted(notes: list[str], said: set[str]) -> Iterator[None]:
+    """Keep what is said to people meanwhile, each sentence once; it is shown unless it was `said` of another job."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def keep(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, UserWarning) and str(message) not in notes:
-                notes.append(str(message))
-            show(message, category, *place, **more)
+            text = str(message)
+            if issubclass(category, UserWarning) and text not in notes:
+                notes.append(text)
+            if text not in said:
+                show(message, category, *place, **more)
+            said.add(text)
 
         warnings.showwarning = keep
         yield

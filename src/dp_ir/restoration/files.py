@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -19,6 +19,7 @@ from dp_ir.image.crop import Box
 from dp_ir.image.headers import MAX_PIXELS
 from dp_ir.image.output_size import OutputSize, Size, resized
 from dp_ir.image.parts import PictureParts
+from dp_ir.image.photo_facts import PhotoFacts, photo_facts
 from dp_ir.image.reading import image_size, read_samples
 from dp_ir.image.writing import QUALITY, check_target, format_for
 from dp_ir.restoration.batch import LocalJob
@@ -43,6 +44,7 @@ def restore_file(
     memory: int | None = None,
     quality: int = QUALITY,
     size: OutputSize = _AS_RESTORED,
+    look: Callable[[PhotoFacts], None] | None = None,
     callback: Callback | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -57,7 +59,9 @@ def restore_file(
         max_pixels: limit on the size of what is read, see `read_source`.
         memory: bytes that the process may hold; half of what is free by default.
         quality: 1 to 100, of JPEG and WebP.
-        size: of the results, which are resized to it; checked before any network runs.
+        size: of the results, which are resized to it; checked before any network runs. Where it is more than the
+            restorer gives, its own estimate (detail 0), reduced to what is needed, is restored in place of the source.
+        look: told the facts of a photo before it is restored; without it they are not measured.
         callback: called after every step, where the images fit into memory.
         progress: called with the share that is done, 0 to 1, after every tile.
         settings: further keyword arguments of `Restoration.__call__`, such as `seed`.
@@ -77,7 +81,7 @@ def restore_file(
     # Before pixels are decoded, but for a width: the header does not tell which side that is of the upright photo.
     if not restoration.takes_bursts and (crop is not None or size.width is None):
         header = image_size(job.source) if crop is None else (crop[3], crop[2])
-        whole = (scale * header[0], scale * header[1])
+        whole = _larger(size.start(header, scale), scale)
         for target in job.targets:
             check_target(target, size.of(header, whole) if is_known else whole)
     source: Picture | PictureParts | Burst
@@ -85,35 +89,49 @@ def restore_file(
         source = read_source(job.source, burst=restoration.takes_bursts, crop=crop, max_pixels=max_pixels)
     else:  # as large as its result
         source = PictureParts(read_samples(job.source, max_pixels=max_pixels))
-    height, width = _upright_size(source)
-    # Frames are packed: a quarter of the pixels of the photograph that a camera would give.
-    given = (2 * height, 2 * width) if isinstance(source, Burst) else (height, width)
-    whole = (scale * height, scale * width)
+    given = _upright_size(source)
+    start = given if isinstance(source, Burst) else size.start(given, scale)
+    again = start != given
+    before = given[0] * given[1] * scale**2 if again else 0
+    if isinstance(source, Burst):  # frames are packed: a quarter of the pixels of the photograph that a camera gives
+        given = _larger(given, 2)
+    whole = _larger(start, scale)
     wanted = size.of(given, whole) if is_known else whole
     depth = 16 if isinstance(source, Burst) else source.bit_depth
     for target in job.targets:
         format_for(target, wanted, depth, quality=quality)
+    if look is not None and not isinstance(source, Burst):
+        look(photo_facts(source))
     pixels = whole[0] * whole[1]
+    gives = f"{job.source.name}{', restored twice,' if again else ''} gives {pixels / 1e6:.0f} megapixels"
     if pixels > LONG and not restoration.takes_bursts:
-        seconds = expected_seconds(restoration, pixels, num_samples=job.samples, memory=memory, **settings)
-        warnings.warn(
-            f"{job.source.name} gives {pixels / 1e6:.0f} megapixels, which will take about {duration(seconds)}.",
-            LongJobNote,
-            stacklevel=2,
-        )
+        seconds = expected_seconds(restoration, before + pixels, num_samples=job.samples, memory=memory, **settings)
+        warnings.warn(f"{gives}, which will take about {duration(seconds)}.", LongJobNote, stacklevel=2)
     needed = CANVAS_BYTES * pixels * (1 if job.samples == 1 else 1 + job.samples // 2)
-    if needed > budget(torch.device("cpu"), memory) and can_stream(restoration, **_of_chain(settings)):
+    free = budget(torch.device("cpu"), memory)
+    streams = needed > free and can_stream(restoration, **_of_chain(settings))
+    if streams:
         warnings.warn(
-            f"{job.source.name} gives {pixels / 1e6:.0f} megapixels, more than fit into memory: it is restored from "
-            "disk to disk.",
-            TilingNote,
-            stacklevel=2,
+            f"{gives}, more than fit into memory: it is restored from disk to disk.", TilingNote, stacklevel=2
         )
         if job.samples > 1 and size != _AS_RESTORED:
             raise ImageWriteError(
                 f"{job.source.name} is restored from disk to disk, where the mean and the deviation of several samples "
                 "are only taken in the size that is restored: leave out the size, or --samples."
             )
+        if CANVAS_BYTES * before > free:
+            raise ImageWriteError(
+                f"{job.source.name} would be restored twice, and the first result, of {before / 1e6:.0f} megapixels, "
+                f"does not fit into memory: restore it to a file (--scale {scale}), and that file once more."
+            )
+    if again and isinstance(source, Picture):
+        share = before / (before + pixels)
+        earlier = _part_of(progress, 0.0, share)
+        # Its own estimate: what a sample makes up a second run would take for the photo's own, and exaggerate.
+        mean = restoration(source, memory=memory, progress=earlier, **{**settings, "detail": 0})
+        source = resized(mean.image, start)
+        progress = _part_of(progress, share, 1.0)
+    if streams:
         restore_streamed(
             restoration,
             observe_file(source),
@@ -134,6 +152,11 @@ def restore_file(
     wanted = size.of(given, result.image.size)
     for target, made in zip(job.targets, pictures_of(result, size=wanted, linear=linear), strict=True):
         write_image(target, made, quality=quality)
+
+
+def _part_of(progress: Progress | None, begin: float, end: float) -> Progress | None:
+    """What is told of a part of the work, which begins and ends at these shares of the whole."""
+    return None if progress is None else lambda share: progress(begin + share * (end - begin))
 
 
 def pictures_of(result: RestorationResult, *, size: Size | None = None, linear: bool = False) -> tuple[Picture, ...]:
@@ -163,10 +186,19 @@ def pictures_of(result: RestorationResult, *, size: Size | None = None, linear: 
     return (*map(stored, samples), stored(mean), from_array(values.std(0, ddof=1)))
 
 
-def enlargement(restoration: Restoration) -> float | None:
-    """How many times larger than a photograph its result is; frames of a burst are packed, to half of its sides."""
+def largest_scale(restoration: Restoration) -> float | None:
+    """How many times larger than a photograph its result may be, by two runs at most; None where that is not known.
+
+    The frames of a burst, whose result is none, are packed to half of the sides of a photograph.
+    """
     scale = restoration.infos["restorer"].scale
-    return scale / 2 if scale is not None and restoration.takes_bursts else scale
+    if scale is None:
+        return None
+    return scale / 2 if restoration.takes_bursts else scale**2
+
+
+def _larger(size: Size, scale: int) -> Size:
+    return scale * size[0], scale * size[1]
 
 
 def _upright_size(source: Picture | PictureParts | Burst) -> Size:

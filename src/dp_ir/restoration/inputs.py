@@ -213,10 +213,16 @@ class _BurstObservation(_Readable):
 
 
 class _PictureObservation(_Readable):
-    """A picture: alpha, greyness, bit depth, profile and metadata go through to the result."""
+    """A picture: alpha, greyness, bit depth, profile and metadata go through to the result.
 
-    def __init__(self, picture: Picture) -> None:
+    Args:
+        picture: the picture.
+        colourless: whether the result shall have no colours, because the whole that the picture is a part of has none.
+    """
+
+    def __init__(self, picture: Picture, *, colourless: bool | None = None) -> None:
         self._source = picture
+        self._colourless = picture.colourless if colourless is None else colourless
         self.tensor = to_tensor(picture)
 
     def encode(self, restored: Tensor) -> Tensor:
@@ -238,7 +244,7 @@ class _PictureObservation(_Readable):
         return with_pixels(self._source, self._grey(part), within=(top, height))
 
     def _grey(self, result: Tensor) -> Tensor:
-        return result.mean(1, keepdim=True).expand(-1, 3, -1, -1) if self._source.grey else result
+        return result.mean(1, keepdim=True).expand(-1, 3, -1, -1) if self._colourless else result
 
     def measurement(self, values: Tensor) -> Any:
         return values[0].permute(1, 2, 0).cpu().numpy()
@@ -271,7 +277,8 @@ class _PartsObservation:
 
     def band(self, part: Tensor, top: int, height: int) -> Picture:
         source = self._parts.part(top, 0, part.shape[-2], part.shape[-1])
-        return _PictureObservation(source).band(part, 0, part.shape[-2])
+        observation = _PictureObservation(source, colourless=self._parts.colourless)
+        return observation.band(part, 0, part.shape[-2])
 
 
 class _ArrayObservation(_PictureObservation):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from dp_ir.restoration.locations import Location
 from dp_ir.restoration.stamps import Stamp
@@ -31,6 +32,7 @@ class Outcome:
         seconds: wall-clock time it took, reading and writing included.
         stamp: which version of the source was restored.
         notes: what was said of it meanwhile, such as metadata that its results lack; shown when it was said.
+        photo: what was found of it, where that was looked for.
     """
 
     source: Location
@@ -40,6 +42,7 @@ class Outcome:
     seconds: float = 0.0
     stamp: Stamp | None = None
     notes: tuple[str, ...] = ()
+    photo: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

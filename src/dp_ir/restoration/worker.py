@@ -10,10 +10,11 @@ from typing import Any
 
 from dp_ir.errors import DPIRError
 from dp_ir.image.crop import Box
+from dp_ir.image.photo_facts import PhotoFacts
 from dp_ir.image.reading import image_size
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.batch import Job, LocalJob
-from dp_ir.restoration.files import enlargement, restore_file
+from dp_ir.restoration.files import largest_scale, restore_file
 from dp_ir.restoration.locations import Location, Url, download, files_below, upload
 from dp_ir.restoration.passes import Progress
 from dp_ir.restoration.pipeline import Restoration
@@ -26,6 +27,7 @@ class Worker:
         load: reads the networks of a bundle; called once for each that is needed.
         bundle: what restores, or what chooses it by width and height of a photo, in pixels.
         settings: keyword arguments of `restore_file`, such as `seed`.
+        look: makes what is recorded of a photo of its name and its facts; without it these are not measured.
     """
 
     def __init__(
@@ -33,8 +35,9 @@ class Worker:
         load: Callable[[str], Restoration],
         bundle: str | Callable[[int, int], str],
         settings: Mapping[str, Any],
+        look: Callable[[str, PhotoFacts], Mapping[str, Any]] | None = None,
     ) -> None:
-        self._load, self._bundle, self._settings = load, bundle, dict(settings)
+        self._load, self._bundle, self._settings, self._look = load, bundle, dict(settings), look
         self._loaded: dict[str, Restoration] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -45,14 +48,21 @@ class Worker:
         if isinstance(self._bundle, str):
             self._restoration(self._bundle)
 
-    def __call__(self, job: Job, progress: Progress | None = None) -> None:
+    def __call__(self, job: Job, progress: Progress | None = None) -> dict[str, Any]:
         """Restore one source and write all of its results; `progress` is told how far it is, 0 to 1.
+
+        Returns:
+            What is recorded of the photo.
 
         Raises:
             DPIRError: as `restore_file`.
         """
+        found: dict[str, Any] = {}
+        look = self._look
+        looking = None if look is None else lambda facts: found.update(look(job.source.name, facts))
         with at_hand(job) as local:
-            restore_file(self._suited(local.source), local, progress=progress, **self._settings)
+            restore_file(self._suited(local.source), local, look=looking, progress=progress, **self._settings)
+        return found
 
     def _suited(self, source: Path) -> Restoration:
         if isinstance(self._bundle, str):
@@ -67,7 +77,7 @@ class Worker:
             self._loaded[bundle] = self._load(bundle)
         restoration = self._loaded[bundle]
         if (size := self._settings.get("size")) is not None:
-            size.check_factor(enlargement(restoration))
+            size.check_factor(largest_scale(restoration))
         return restoration
 
 

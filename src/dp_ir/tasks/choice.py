@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
+from typing import Any
 
 from dp_ir.image.photo_facts import PhotoFacts
 
@@ -23,6 +25,10 @@ CHOICES = {
 
 class ChoiceNote(UserWarning):
     """A bundle was chosen by the size of the photo."""
+
+
+class AdviceNote(UserWarning):
+    """The state of a photo speaks for another task than the one that was chosen."""
 
 
 # The clearest tenth of sharp photos has less grain than this, and all but the faintest JPEG files more of a step.
@@ -57,3 +63,24 @@ def advice(facts: PhotoFacts) -> str:
     if clean and suited_bundle(facts.width, facts.height) == SMALL_PHOTO:
         return "It is clean and sharp, as after a reduction by a program: --task sr4, which is made for such, is finer."
     return ""
+
+
+def findings(facts: PhotoFacts) -> dict[str, Any]:
+    """What is told to programs of a photo: its facts by their names, the "task" that suits it, and the "advice"."""
+    return {**asdict(facts), "task": suited_bundle(facts.width, facts.height), "advice": advice(facts)}
+
+
+def told_findings(name: str, facts: PhotoFacts) -> dict[str, Any]:
+    """The same, and the advice, if any, is said.
+
+    Args:
+        name: of the photo.
+        facts: about it.
+
+    Warns:
+        AdviceNote: the advice.
+    """
+    found = findings(facts)
+    if found["advice"]:
+        warnings.warn(f"{name}: {found['advice']}", AdviceNote, stacklevel=2)
+    return found
