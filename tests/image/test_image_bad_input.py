@@ -150,13 +150,6 @@ def test_unreadable_file(tmp_path, monkeypatch):
     refused(tmp_path / "locked.png", "Permission denied")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".webp"])
-def test_animation(tmp_path, suffix):
-    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 100, 200)]
-    frames[0].save(tmp_path / f"moving{suffix}", save_all=True, append_images=frames[1:])
-    refused(tmp_path / f"moving{suffix}", "animation of 3 frames")
-
-
 def test_several_pages(tmp_path):
     tifffile.imwrite(tmp_path / "scan.tif", np.stack([PHOTO, PHOTO]), photometric="rgb")
     refused(tmp_path / "scan.tif", "2 pages", "one file per page")

@@ -56,7 +56,7 @@ def restore_file(
         linear: see `pictures_of`.
         max_pixels: limit on the size of what is read, see `read_source`.
         memory: bytes that the process may hold; half of what is free by default.
-        quality: 1 to 100, of JPEG and WebP.
+        quality: 1 to 100, of JPEG, WebP, AVIF and JPEG XL.
         size: of the results, which are resized to it; checked before any network runs.
         callback: called after every step, where the images fit into memory.
         progress: called with the share that is done, 0 to 1, after every tile.
