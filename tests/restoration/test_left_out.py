@@ -16,7 +16,7 @@ from dp_ir.restoration.manifest import MANIFEST, Manifest
 from dp_ir.restoration.output import output_of
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
-AVIF = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1"
+PSD = b"8BPS\0\1"
 
 
 def photo(path: Path, format: str) -> Path:
@@ -43,18 +43,25 @@ def test_the_content_tells_what_is_an_image(tmp_path):
     folder = tmp_path / "in"
     for name, format in (("a.jfif", "JPEG"), ("b", "PNG"), ("c.dat", "WEBP"), ("d.jpe", "JPEG"), ("e.bin", "TIFF")):
         photo(folder / name, format)
-    photo(folder / "f.GIF", "GIF")
-    photo(folder / "g.x", "GIF")
+    for name, format in (("f.gif", "GIF"), ("g.x", "AVIF")):
+        photo(folder / name, format)
     photo(folder / "h.tga", "TGA")
     (folder / "i.heic").write_bytes(HEIC)
-    (folder / "j.jpeg2").write_bytes(AVIF)
+    (folder / "j.jpeg2").write_bytes(PSD)
     (folder / "k.txt").write_text("Dear diary")
     (folder / "README").write_text("Dear reader")
     photo(folder / ".thumb.jpg", "JPEG")
     photo(folder / ".cache" / "l.jpg", "JPEG")
     restored, left_out = batch(folder, tmp_path / "out")
-    assert restored == ["a.jfif", "b", "c.dat", "d.jpe", "e.bin"]
-    assert left_out == {"GIF": 2, "hidden": 2, ".tga": 1, "HEIC": 1, "AVIF": 1, ".txt": 1, "without suffix": 1}
+    assert restored == ["a.jfif", "b", "c.dat", "d.jpe", "e.bin", "f.gif", "g.x"]
+    assert left_out == {
+        "hidden": 2,
+        ".tga": 1,
+        "HEIC": 1,
+        "Photoshop document": 1,
+        ".txt": 1,
+        "without suffix": 1,
+    }
 
 
 def test_a_file_that_is_named_is_an_input_whatever_it_is(tmp_path):
@@ -91,10 +98,13 @@ def test_what_is_no_frame_of_a_burst_is_counted(tmp_path):
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path):
-    photo(tmp_path / "in" / "a.gif", "GIF")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.psd").write_bytes(PSD)
     (outcome,) = plan_batch([tmp_path / "in"], tmp_path / "out").settled
     assert outcome.status is Status.FAILED
-    assert outcome.reason.endswith("holds no image: expected PNG, JPEG, WebP, TIFF, BMP files, found 1 GIF.")
+    assert outcome.reason.endswith(
+        "holds no image: expected PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, GIF, BMP files, found 1 Photoshop document."
+    )
 
 
 def test_results_of_earlier_runs_are_left_out_wherever_the_output_is(tmp_path):
@@ -173,7 +183,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     assert batch(tmp_path / "in", tmp_path / "out") == (["a.png"], {"without suffix": 1})
 
 
-KINDS = {"PNG": "PNG", "JPEG": "JPEG", "GIF": None, "TEXT": None}
+KINDS = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "TEXT": None}
 
 
 @settings(max_examples=25, deadline=None)
