@@ -27,7 +27,14 @@ def cluster():
     environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    for attempts_left in (2, 1, 0):  # a node has 30 seconds to start in, which are few on a busy machine
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            break
+        except Exception:
+            ray.shutdown()
+            if not attempts_left:
+                raise
     yield
     # One that goes on when Ray is shut down ends the process, with status 1 and without a word.
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("StreamingExecutor")]
