@@ -186,7 +186,10 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 KINDS = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "TEXT": None}
 
 
-@settings(max_examples=25, deadline=None)
+any_case = settings(max_examples=int(os.environ.get("DP_IR_EXAMPLES", "25")), deadline=None)  # thousands by hand
+
+
+@any_case
 @given(
     tree=st.dictionaries(
         st.builds(
@@ -212,6 +215,72 @@ def test_every_file_of_a_tree_is_an_input_or_counted(tmp_path_factory, tree):
     assert {job.source.relative_to(base / "in").as_posix() for job in plan.jobs} == inputs
     hidden = {".h" if name.startswith(".h") else name for name in tree if name not in shown}
     assert sum(plan.left_out.values()) == len(shown) - len(inputs) + len(hidden)
+
+
+ODD = [
+    "a",
+    "-a",
+    " a",
+    "a b",
+    "\u00e9",
+    "e\u0301",
+    "A",
+    "a.png",
+    "line\nfeed",
+    "%41",
+    "a*[b]?",
+    "\U0001f4f7",
+    "dp-ir-manifest",
+]
+LINKS = ["to a photo", "to a text", "to nothing", "to itself", "to a folder"]
+
+
+@any_case
+@given(
+    tree=st.dictionaries(
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["", "x/", "x/a b/", "-y/", "x.png/"]),
+            st.sampled_from(ODD),
+            st.sampled_from(["", ".jfif", ".gif", ".txt", ".PNG"]),
+        ),
+        st.sampled_from(["PNG", "GIF", "AVIF", "TEXT", *LINKS]),
+        min_size=1,
+        max_size=8,
+    ),
+    inside=st.booleans(),
+)
+def test_a_tree_is_restored_once_and_nothing_of_it_changes(tmp_path_factory, tree, inside):
+    base = tmp_path_factory.mktemp("tree")
+    folder, out = base / "in", base / "in" / "results" if inside else base / "out"
+    photo(base / "there" / "photo", "PNG")
+    (base / "there" / "text").write_text("text")
+    folder.mkdir()
+    placed = {}
+    for name, kind in tree.items():
+        path = folder / name
+        if any(parent in placed for parent in path.parents) or path.is_dir():
+            continue  # a file of that name is there, or a folder
+        placed[path] = kind
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind in LINKS:
+            targets = {"to a photo": "photo", "to a text": "text", "to nothing": "none", "to a folder": ""}
+            path.symlink_to(base / "there" / targets[kind] if kind in targets else path)
+        elif kind == "TEXT":
+            path.write_text("text")
+        else:
+            photo(path, kind)
+    before = {path: path.read_bytes() for path in placed if path.is_file()}
+    restored, _ = batch(folder, out)
+    linked = [path for path, kind in placed.items() if kind == "to a photo"]
+    images = [path for path, kind in placed.items() if kind in ("PNG", "GIF", "AVIF")]
+    named = [path for path in before if path.suffix in (".gif", ".PNG") and path not in (*images, *linked)]
+    assert set(restored) >= {path.relative_to(folder).as_posix() for path in images}
+    assert len(restored) <= len(images) + len(linked) + len(named)
+    assert {path: path.read_bytes() for path in before} == before
+    # A second run finds it done, and one with another output the same inputs, wherever the results of the first lie.
+    assert batch(folder, out)[0] == []
+    assert batch(folder, base / "another")[0] == restored
 
 
 @pytest.mark.parametrize(
