@@ -35,8 +35,9 @@ def batch(folder: Path, out: Path | str, process=copy, **options):
     output = output_of(out)
     manifest = Manifest(output.folder)
     plan = plan_batch([folder], output, manifest=manifest, made_by={"seed": 0}, **options)
-    list(carry_out(plan, lambda jobs: run_batch(jobs, process), manifest, {"seed": 0}))
-    return sorted(job.source.relative_to(folder).as_posix() for job in plan.jobs), dict(plan.left_out)
+    outcomes = carry_out(plan, lambda jobs: run_batch(jobs, process), manifest, {"seed": 0})
+    restored = [outcome.source for outcome in outcomes if outcome.status is Status.RESTORED]
+    return sorted(path.relative_to(folder).as_posix() for path in restored), dict(plan.left_out)
 
 
 def test_the_content_tells_what_is_an_image(tmp_path):

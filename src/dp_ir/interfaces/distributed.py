@@ -60,8 +60,6 @@ def restore_on_ray(
         compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1),
         num_cpus=cores,
         num_gpus=gpus,
-        # By default Ray tries for ever, also where an actor dies before it begins a job.
-        ray_remote_args_fn=lambda: {"max_restarts": _ATTEMPTS * len(jobs), "max_task_retries": 2 * _ATTEMPTS},
     )
     said: set[str] = set()
     # Closed whatever happens: a thread of Ray Data that goes on when Ray is shut down ends the process.
