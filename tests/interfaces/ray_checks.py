@@ -119,18 +119,6 @@ def test_what_no_job_can_be_done_with_is_said_once(bundle, many, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_actors_that_die_before_they_begin_are_given_up(bundle, many, tmp_path):
-    class Stillborn(Worker):  # within the test, so that Ray sends it whole
-        """Dies when it arrives in the process of an actor."""
-
-        def __reduce__(self):
-            return os._exit, (9,)
-
-    plan = plan_batch([many / "1.png"], tmp_path / "out")
-    with pytest.raises(DPIRError, match="Ray cluster failed"):
-        list(restore_on_ray(plan.jobs, worker=worker_of(Stillborn, bundle), workers=1))
-
-
 def test_more_workers_than_cores_are_refused(bundle, many, tmp_path):
     plan = plan_batch([many], tmp_path / "out")
     with pytest.raises(DPIRError, match="at most 2"):
