@@ -5,6 +5,7 @@ import struct
 import zlib
 
 from hypothesis import HealthCheck, settings
+from PIL import _avif
 
 ROOT, EXIF, GPS, INTEROP = 0, 0x8769, 0x8825, 0xA005
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
@@ -133,6 +134,22 @@ def riff_of(data):
     return found
 
 
+def of_avif(data):
+    """The EXIF block and the XMP packet of an AVIF file, as libavif finds them."""
+    *_, exif, _, xmp = _avif.AvifDecoder(data, "auto", 1).get_info()
+    return exif or None, xmp or None
+
+
+def boxes_of(data):
+    """{type: content} of a JPEG XL container."""
+    at, found = 0, {}
+    while at < len(data):
+        length = struct.unpack_from(">I", data, at)[0] or len(data) - at
+        found[data[at + 4 : at + 8]] = data[at + 8 : at + length]
+        at += length
+    return found
+
+
 def exif_in(path):
     """The EXIF block of a file, without its prefix; a TIFF file is one itself; None."""
     data = path.read_bytes()
@@ -146,6 +163,10 @@ def exif_in(path):
             block = dict(chunks_of(data)).get(b"eXIf")
         case ".webp":
             block = riff_of(data).get(b"EXIF")
+        case ".avif":
+            block = of_avif(data)[0]
+        case ".jxl":
+            block = boxes_of(data).get(b"Exif", bytes(4))[4:] or None
     return None if block is None else block.removeprefix(b"Exif\0\0")
 
 
@@ -162,6 +183,10 @@ def xmp_in(path):
             found = [body.removeprefix(head) for kind, body in chunks_of(data) if body.startswith(head)]
         case ".webp":
             found = [riff_of(data)[b"XMP "]] if b"XMP " in riff_of(data) else []
+        case ".avif":
+            found = [of_avif(data)[1]] if of_avif(data)[1] is not None else []
+        case ".jxl":
+            found = [boxes_of(data)[b"xml "]] if b"xml " in boxes_of(data) else []
     assert len(found) <= 1
     return found[0] if found else None
 

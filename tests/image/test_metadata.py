@@ -31,7 +31,7 @@ from dp_ir.image import from_pil, read_image, to_pil, with_pixels, write_image
 from dp_ir.image.metadata import MetadataNote
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8))
-SUFFIXES = [".jpg", ".png", ".webp", ".tif"]
+SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".avif", ".jxl"]
 FROM = [".jpg", ".png", ".webp"]
 PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -209,9 +209,10 @@ def test_iptc_goes_into_every_format_that_has_it(tmp_path, suffix):
             (text,) = [body.removeprefix(head) for _, body in chunks_of(target.read_bytes()) if body.startswith(head)]
             name, size, digits = zlib.decompress(text).strip().split(b"\n", 2)
             assert (name, int(size), bytes.fromhex(digits.decode())) == (b"iptc", len(expected), expected)
-    assert ("IPTC" in said) == (suffix == ".webp")
+    without = suffix in (".webp", ".avif", ".jxl")
+    assert ("IPTC" in said) == without
     assert "0x041A" in said
-    if suffix != ".webp":  # and from there back
+    if not without:  # and from there back
         again, _ = restored(target.rename(tmp_path / f"again{suffix}"), ".jpg")
         assert (0xED, b"Photoshop 3.0\0" + expected) in segments_of(again.read_bytes())
 
@@ -223,13 +224,13 @@ def test_iptc_of_a_tiff_without_photoshop(tmp_path):
     assert (0xED, b"Photoshop 3.0\0" + resources((0x0404, IIM))) in segments_of(target.read_bytes())
 
 
-@pytest.mark.parametrize("source", [*SUFFIXES, ".bmp"])
+@pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif", ".avif", ".bmp"])
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".bmp"])
 def test_the_resolution_stands_in_the_result(tmp_path, source, suffix):
-    if source == ".webp":
+    if source in (".webp", ".avif"):
         exif = Image.Exif()
         exif[0x011A], exif[0x011B], exif[0x0128] = 300.0, 150.0, 2
-        PHOTO.save(tmp_path / "photo.webp", exif=exif)
+        PHOTO.save(tmp_path / f"photo{source}", exif=exif)
     else:
         PHOTO.save(tmp_path / f"photo{source}", dpi=(300, 150))
     target, said = restored(tmp_path / f"photo{source}", suffix)

@@ -16,7 +16,7 @@ from dp_ir.image.exif import STORAGE
 from dp_ir.image.metadata import MetadataNote
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8))
-SUFFIXES = [".jpg", ".png", ".webp", ".tif"]
+SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".avif", ".jxl"]
 FROM = [".jpg", ".png", ".webp"]
 MAKER_NOTE = 0x927C
 

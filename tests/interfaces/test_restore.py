@@ -351,19 +351,23 @@ def test_a_named_file_that_nobody_knows_is_left_alone(dp_ir, bundle, photos, tmp
 
 
 def test_what_is_no_image_is_counted_for_people_and_programs(dp_ir, bundle, photos, tmp_path):
-    Image.open(photos / "b.png").save(photos / "anim", format="GIF")
+    (photos / "layers").write_bytes(b"8BPS")
+    Image.open(photos / "b.png").save(
+        photos / "moving", format="GIF", save_all=True, append_images=[Image.new("L", (9, 9))]
+    )
     shutil.copy(photos / "a.jpg", photos / "phone.jfif")
     (photos / "notes.txt").write_text("none")
     command = ("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--device", "cpu")
     result = dp_ir(*command)
     assert result.exit_code == 0
-    assert "3 restored; left out: 1 GIF, 1 .txt" in result.stdout
-    assert listing(tmp_path / "out") == ["a.png", "b.png", "phone.png"]
+    assert "4 restored; left out: 1 Photoshop document, 1 .txt" in result.stdout
+    assert listing(tmp_path / "out") == ["a.png", "b.png", "moving.png", "phone.png"]
+    assert "moving: left out of the result: the second frame" in result.stderr
     summary = json.loads(dp_ir(*command, "--json").stdout.splitlines()[-1])
-    assert summary["left_out"] == {"GIF": 1, ".txt": 1}
+    assert summary["left_out"] == {"Photoshop document": 1, ".txt": 1}
 
 
-@pytest.mark.parametrize("name", ["x.pdf", "x.avif", "x.final"])
+@pytest.mark.parametrize("name", ["x.pdf", "x.gif", "x.final"])
 def test_an_output_that_ends_like_some_other_file_is_asked_about(dp_ir, bundle, photos, tmp_path, name):
     command = ("restore", photos / "a.jpg", "-b", bundle, "--device", "cpu", "-o")
     asked = dp_ir(*command, tmp_path / name)

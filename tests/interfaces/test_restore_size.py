@@ -147,7 +147,7 @@ def test_a_photo_goes_through_standard_input_and_output(restore, photos, tmp_pat
     ("arguments", "given", "words"),
     [
         (("-", "-o", "x.png"), b"", "standard input' is empty"),
-        (("-", "-o", "x.png"), b"GIF89a--------", "standard input' is a GIF file"),
+        (("-", "-o", "x.png"), b"%PDF-1.7--------", "standard input' is a PDF document"),
         (("-", "-o", "-", "--samples", "2"), b"x", "takes one result"),
         (("-", "-o", "-", "--json"), b"x", "takes one result"),
         (("a.png", "b.png", "-o", "-"), b"", "The output standard output is one file, but there are 2 inputs"),

@@ -16,7 +16,7 @@ from dp_ir.restoration.manifest import MANIFEST, Manifest
 from dp_ir.restoration.output import output_of
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
-AVIF = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1"
+PSD = b"8BPS\0\1"
 
 
 def photo(path: Path, format: str) -> Path:
@@ -35,26 +35,34 @@ def batch(folder: Path, out: Path | str, process=copy, **options):
     output = output_of(out)
     manifest = Manifest(output.folder)
     plan = plan_batch([folder], output, manifest=manifest, made_by={"seed": 0}, **options)
-    list(carry_out(plan, lambda jobs: run_batch(jobs, process), manifest, {"seed": 0}))
-    return sorted(job.source.relative_to(folder).as_posix() for job in plan.jobs), dict(plan.left_out)
+    outcomes = carry_out(plan, lambda jobs: run_batch(jobs, process), manifest, {"seed": 0})
+    restored = [outcome.source for outcome in outcomes if outcome.status is Status.RESTORED]
+    return sorted(path.relative_to(folder).as_posix() for path in restored), dict(plan.left_out)
 
 
 def test_the_content_tells_what_is_an_image(tmp_path):
     folder = tmp_path / "in"
     for name, format in (("a.jfif", "JPEG"), ("b", "PNG"), ("c.dat", "WEBP"), ("d.jpe", "JPEG"), ("e.bin", "TIFF")):
         photo(folder / name, format)
-    photo(folder / "f.GIF", "GIF")
-    photo(folder / "g.x", "GIF")
+    for name, format in (("f.gif", "GIF"), ("g.x", "AVIF")):
+        photo(folder / name, format)
     photo(folder / "h.tga", "TGA")
     (folder / "i.heic").write_bytes(HEIC)
-    (folder / "j.jpeg2").write_bytes(AVIF)
+    (folder / "j.jpeg2").write_bytes(PSD)
     (folder / "k.txt").write_text("Dear diary")
     (folder / "README").write_text("Dear reader")
     photo(folder / ".thumb.jpg", "JPEG")
     photo(folder / ".cache" / "l.jpg", "JPEG")
     restored, left_out = batch(folder, tmp_path / "out")
-    assert restored == ["a.jfif", "b", "c.dat", "d.jpe", "e.bin"]
-    assert left_out == {"GIF": 2, "hidden": 2, ".tga": 1, "HEIC": 1, "AVIF": 1, ".txt": 1, "without suffix": 1}
+    assert restored == ["a.jfif", "b", "c.dat", "d.jpe", "e.bin", "f.gif", "g.x"]
+    assert left_out == {
+        "hidden": 2,
+        ".tga": 1,
+        "HEIC": 1,
+        "Photoshop document": 1,
+        ".txt": 1,
+        "without suffix": 1,
+    }
 
 
 def test_a_file_that_is_named_is_an_input_whatever_it_is(tmp_path):
@@ -91,10 +99,13 @@ def test_what_is_no_frame_of_a_burst_is_counted(tmp_path):
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path):
-    photo(tmp_path / "in" / "a.gif", "GIF")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.psd").write_bytes(PSD)
     (outcome,) = plan_batch([tmp_path / "in"], tmp_path / "out").settled
     assert outcome.status is Status.FAILED
-    assert outcome.reason.endswith("holds no image: expected PNG, JPEG, WebP, TIFF, BMP files, found 1 GIF.")
+    assert outcome.reason.endswith(
+        "holds no image: expected PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, GIF, BMP files, found 1 Photoshop document."
+    )
 
 
 def test_results_of_earlier_runs_are_left_out_wherever_the_output_is(tmp_path):
@@ -173,10 +184,13 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     assert batch(tmp_path / "in", tmp_path / "out") == (["a.png"], {"without suffix": 1})
 
 
-KINDS = {"PNG": "PNG", "JPEG": "JPEG", "GIF": None, "TEXT": None}
+KINDS = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "TEXT": None}
 
 
-@settings(max_examples=25, deadline=None)
+any_case = settings(max_examples=int(os.environ.get("DP_IR_EXAMPLES", "25")), deadline=None)  # thousands by hand
+
+
+@any_case
 @given(
     tree=st.dictionaries(
         st.builds(
@@ -202,6 +216,75 @@ def test_every_file_of_a_tree_is_an_input_or_counted(tmp_path_factory, tree):
     assert {job.source.relative_to(base / "in").as_posix() for job in plan.jobs} == inputs
     hidden = {".h" if name.startswith(".h") else name for name in tree if name not in shown}
     assert sum(plan.left_out.values()) == len(shown) - len(inputs) + len(hidden)
+
+
+ODD = [
+    "a",
+    "-a",
+    " a",
+    "a b",
+    "\u00e9",
+    "e\u0301",
+    "A",
+    "a.png",
+    "line\nfeed",
+    "%41",
+    "a*[b]?",
+    "\U0001f4f7",
+    "dp-ir-manifest",
+]
+LINKS = ["to a photo", "to a text", "to nothing", "to itself", "to a folder"]
+
+
+@any_case
+@given(
+    tree=st.dictionaries(
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["", "x/", "x/a b/", "-y/", "x.png/"]),
+            st.sampled_from(ODD),
+            st.sampled_from(["", ".jfif", ".gif", ".txt", ".PNG"]),
+        ),
+        st.sampled_from(["PNG", "GIF", "AVIF", "TEXT", *LINKS]),
+        min_size=1,
+        max_size=8,
+    ),
+    inside=st.booleans(),
+)
+def test_a_tree_is_restored_once_and_nothing_of_it_changes(tmp_path_factory, tree, inside):
+    base = tmp_path_factory.mktemp("tree")
+    folder, out = base / "in", base / "in" / "results" if inside else base / "out"
+    for made in (folder, base / "there"):
+        made.mkdir()
+    placed = {}
+    for name, kind in tree.items():
+        path = folder / name
+        if any(parent in placed for parent in path.parents) or path.is_dir():
+            continue  # a file of that name is there, or a folder
+        placed[path] = kind
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind in LINKS:
+            target = base / "there" / f"{len(placed)}"  # one for each: links to one file are one input
+            path.symlink_to(path if kind == "to itself" else target)
+            if kind == "to a photo":
+                photo(target, "PNG")
+            elif kind == "to a text":
+                target.write_text("text")
+            elif kind == "to a folder":
+                photo(target / "a.png", "PNG")
+        elif kind == "TEXT":
+            path.write_text("text")
+        else:
+            photo(path, kind)
+    before = {path: path.read_bytes() for path in placed if path.is_file()}
+    restored, _ = batch(folder, out)
+    images = [path for path, kind in placed.items() if kind in ("PNG", "GIF", "AVIF", "to a photo")]
+    named = [path for path in before if path.suffix.lower() == ".png" and path not in images]  # taken at their word
+    assert restored == sorted(path.relative_to(folder).as_posix() for path in (*images, *named))
+    assert {path: path.read_bytes() for path in before} == before
+    # A second run finds it done, and one with another output the same inputs, wherever the results of the first lie.
+    assert batch(folder, out)[0] == []
+    assert batch(folder, base / "another")[0] == restored
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What a file is and how many pixels it announces, found without handing it to any decoder.
 
-Only PNG, JPEG, WebP, TIFF and BMP are ever decoded. The announced size is checked here, before a decoder allocates
+Only the formats that are named here are ever decoded. The announced size is checked here, before a decoder allocates
 memory for it, so that a small file with a giant header is refused at once; so is a file larger than any image of the
 permitted size, before it is read.
 """
@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from dp_ir.errors import ImageReadError
+from dp_ir.image.avif_header import avif_header
+from dp_ir.image.jxl_header import CODESTREAM, jxl_header
 
-FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "GIF", "BMP")
 
 MAX_PIXELS = 200_000_000
 """Default limit on width times height: above any camera sold, below what exhausts a workstation."""
@@ -25,10 +27,10 @@ _BESIDE_PIXELS = 1 << 26  # bytes: profiles, previews and the like of even the s
 HEAD_BYTES = 64
 JPEG_LS = 0xF7  # its start-of-frame marker
 
+_AVIF_BRANDS, _IMAGE_BRANDS = {b"avif", b"avis"}, {b"mif1", b"msf1", b"miaf"}
+_HEIF = ("a HEIC file", "a HEIF file")
+
 _FOREIGN_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"GIF8", "a GIF file"),
-    (4, b"ftypavif", "an AVIF file"),
-    (4, b"ftypavis", "an AVIF file"),
     (4, b"ftyphei", "a HEIC file"),
     (4, b"ftyphev", "a HEIC file"),
     (4, b"ftypmif1", "a HEIF file"),
@@ -40,8 +42,6 @@ _FOREIGN_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (8, b"CR\x02\x00", "a camera RAW file"),
     (0, b"8BPS", "a Photoshop document"),
     (0, b"%PDF", "a PDF document"),
-    (0, b"\xff\x0a", "a JPEG XL file"),
-    (0, b"\x00\x00\x00\x0cJXL ", "a JPEG XL file"),
     (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
     (0, b"v/1\x01", "an OpenEXR file"),
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -60,7 +60,19 @@ def identify(head: bytes) -> str | None:
         return "TIFF"
     if head.startswith(b"BM"):
         return "BMP"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith((CODESTREAM, b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return "JPEG XL"
+    if head[4:8] == b"ftyp" and _AVIF_BRANDS & {head[8:12], *_further_brands(head)}:
+        return "AVIF"
     return None
+
+
+def _further_brands(head: bytes) -> list[bytes]:
+    """What a file of boxes says that it is as well, where it says at first only that it holds an image."""
+    end = min(int.from_bytes(head[:4], "big"), len(head)) if head[8:12] in _IMAGE_BRANDS else 0
+    return [head[place : place + 4] for place in range(16, end, 4)]
 
 
 def describe_foreign(head: bytes) -> str:
@@ -69,6 +81,13 @@ def describe_foreign(head: bytes) -> str:
         if head[offset : offset + len(signature)] == signature:
             return words
     return "no image of a known format"
+
+
+def way_round(described: str) -> str:
+    """What to do with a file of no known format."""
+    if described in _HEIF:
+        return "export it as a JPEG, or as a 16-bit TIFF or PNG (heif-convert, and the program that shows it, can)"
+    return "convert it first"
 
 
 def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
@@ -109,7 +128,7 @@ def check_bytes(name: str, count: int, max_pixels: int, what: str) -> None:
 
 
 def dimensions(kind: str, file: BinaryIO) -> tuple[int, int]:
-    """Read (width, height) from the header of a PNG, JPEG, WebP or BMP file, whatever the position in `file`.
+    """Read (width, height) from the header of a file of one of `FORMATS` but TIFF, whatever the position in `file`.
 
     Raises:
         EOFError: the file ends within its header.
@@ -179,9 +198,17 @@ def _bmp(file: BinaryIO) -> tuple[int, int]:
     return width, abs(height)  # negative: rows run from the top
 
 
+def _gif(file: BinaryIO) -> tuple[int, int]:
+    width, height = struct.unpack("<HH", _take(file, 10)[6:])
+    return width, height
+
+
 _DIMENSIONS: dict[str, Callable[[BinaryIO], tuple[int, int]]] = {
     "PNG": _png,
     "JPEG": _jpeg,
     "WebP": _webp,
+    "AVIF": lambda file: avif_header(file).size,
+    "JPEG XL": lambda file: jxl_header(file).size,
+    "GIF": _gif,
     "BMP": _bmp,
 }

@@ -18,7 +18,7 @@ from dp_ir.image.encoding import Encoded
 from dp_ir.image.metadata import Metadata
 from dp_ir.image.png_chunks import chunks_of_metadata, png_metadata
 from dp_ir.image.png_colour import COLOUR_CHUNKS, png_profile
-from dp_ir.image.samples import Samples, scaled, several_frames, split_alpha
+from dp_ir.image.samples import Samples, further_frames, scaled, split_alpha
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -29,13 +29,14 @@ def decode_png(data: bytes, name: str) -> Samples:
     """Decode a PNG file; palettes, transparent colours and samples of less than 8 bits are expanded.
 
     Raises:
-        ImageReadError: it is an animated PNG, or one of high dynamic range.
+        ImageReadError: it is one of high dynamic range.
         EOFError, RuntimeError, ValueError: it is damaged.
     """
     pixels, colours, beside = bytearray(PNG_SIGNATURE), dict[bytes, bytes](), list[tuple[bytes, bytes]]()
+    lost = list[str]()
     for kind, body, chunk in _chunks(data):
-        if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
-            raise several_frames(name, int.from_bytes(body[:4], "big"))
+        if kind == b"acTL":
+            lost = further_frames(int.from_bytes(body[:4], "big"))
         if kind in _PIXEL_CHUNKS:
             pixels += chunk
         elif kind in COLOUR_CHUNKS:
@@ -47,7 +48,7 @@ def decode_png(data: bytes, name: str) -> Samples:
     values, alpha = split_alpha(array)
     full_scale = float((1 << bit_depth) - 1)
     profile, narrow = png_profile(colours, values.shape[-1], name)
-    metadata, turn = png_metadata(beside, name)
+    metadata, turn = png_metadata(beside, name, lost)
     samples = Samples(values, alpha, bit_depth, "PNG", profile, metadata, turn, full_scale)
     return _widened(samples, full_scale) if narrow else samples
 

@@ -20,11 +20,17 @@ _STORAGE = frozenset(
 )
 
 
-def png_metadata(chunks: Iterable[Chunk], name: str) -> tuple[Metadata, int]:
-    """The metadata of a PNG file, given its chunks beside those of the pixels, and the orientation to be undone."""
+def png_metadata(chunks: Iterable[Chunk], name: str, lost: Iterable[str] = ()) -> tuple[Metadata, int]:
+    """The metadata of a PNG file, and the orientation to be undone.
+
+    Args:
+        chunks: those beside the pixels.
+        name: of the file.
+        lost: what is known to be lost of it.
+    """
     exif = xmp = resources = resolution = None
     raw = dict[str, bytes]()
-    kept, lost = list[Chunk](), list[str]()
+    kept, left_out = list[Chunk](), [*lost]
     for chunk in chunks:
         kind, body = chunk
         found = text_of(chunk)
@@ -41,7 +47,7 @@ def png_metadata(chunks: Iterable[Chunk], name: str) -> tuple[Metadata, int]:
         elif kind not in _STORAGE:
             # The case of the last letter says whether a chunk may be copied to an image that has changed.
             if kind in (b"eXIf", b"pHYs") or keyword == _XMP or kind[3:].isupper():
-                lost.append(described(chunk))
+                left_out.append(described(chunk))
             else:
                 kept.append(chunk)
     app1 = raw.pop("app1", b"")
@@ -57,8 +63,8 @@ def png_metadata(chunks: Iterable[Chunk], name: str) -> tuple[Metadata, int]:
         elif key in ("iptc", "8bim") and resources is None:
             resources = content if content.startswith(b"8BIM") else resources_of(content)
         else:
-            lost.append(f"the text '{_PROFILE}{key}'")
-    return gathered(name, exif=exif, xmp=xmp, resources=resources, resolution=resolution, chunks=kept, lost=lost)
+            left_out.append(f"the text '{_PROFILE}{key}'")
+    return gathered(name, exif=exif, xmp=xmp, resources=resources, resolution=resolution, chunks=kept, lost=left_out)
 
 
 def chunks_of_metadata(metadata: Metadata) -> list[Chunk]:

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, JpegImagePlugin
 
 from dp_ir.errors import ImageReadError
+from dp_ir.image.avif import decode_avif
 from dp_ir.image.headers import (
     FORMATS,
     HEAD_BYTES,
@@ -23,35 +24,39 @@ from dp_ir.image.headers import (
     describe_foreign,
     dimensions,
     identify,
+    way_round,
 )
 from dp_ir.image.jpeg import check_jpeg, check_kind, with_end
+from dp_ir.image.jxl import decode_jxl, stored_jpeg
 from dp_ir.image.memory import samples_from_pil
 from dp_ir.image.metadata import gathered
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
 from dp_ir.image.resolution import Resolution
-from dp_ir.image.samples import Samples, to_picture
+from dp_ir.image.samples import Samples, further_frames, to_picture
 from dp_ir.image.segments import jpeg_metadata, without_metadata
 from dp_ir.image.tiff import decode_tiff, tiff_dimensions
 from dp_ir.image.webp import decode_webp
 
 # Each file is given to the one decoder its signature names, and to its class rather than through Image.open: the
 # latter has a limit on pixels of its own, which is one number for the whole process and not ours to change.
+# Of a multi-picture JPEG file (phones, gain maps) that gives the photo itself.
 _PILLOW: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,  # of a multi-picture file (phones, gain maps): the photo itself
     "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
 }
 
 
 def read_image(path: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a photograph from a PNG, JPEG, WebP, TIFF or BMP file; the content decides, not the suffix.
+    """Read a photograph from a file of one of `FORMATS`; the content decides, not the suffix.
 
     The picture is upright (EXIF orientation applied, and 1 in the EXIF carried on) and in sRGB. Palettes and
     transparent colours are expanded, alpha is straight, grey stays grey, 16-bit and float samples keep their precision.
-    Pixels with a colour profile, or with chunks of a PNG that describe one, are converted to sRGB for the networks;
-    colours that sRGB cannot hold are kept in `Picture.out_of_gamut`, so that `write_image` returns to the profile of
-    the source without loss. CMYK photos become sRGB for good. Files that cameras mark as Adobe RGB without a profile
-    count as Adobe RGB; without any mark, as sRGB. A JPEG that lacks only its end marker is whole.
+    Of an animation the first frame is read. Pixels with a colour profile, or with a header that describes their
+    colours, are converted to sRGB for the networks; colours that sRGB cannot hold are kept in `Picture.out_of_gamut`,
+    so that `write_image` returns to the profile of the source without loss. CMYK photos become sRGB for good. Files
+    that cameras mark as Adobe RGB without a profile count as Adobe RGB; without any mark, as sRGB. A JPEG that lacks
+    only its end marker is whole.
     EXIF, XMP, IPTC, resolution and text are in `Picture.metadata`, for what is written.
 
     Args:
@@ -60,9 +65,9 @@ def read_image(path: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: i
             than so many pixels can take are not read at all.
 
     Raises:
-        ImageReadError: a missing, empty, damaged or truncated file; no file of these formats; an animation, a TIFF with
-            several pages, a camera RAW file, a PNG of high dynamic range; more than `max_pixels`; float samples that
-            are NaN, infinite or far outside [0, 1].
+        ImageReadError: a missing, empty, damaged or truncated file; no file of these formats; a TIFF with several
+            pages, a camera RAW file, an image of high dynamic range; more than `max_pixels`; float samples that are
+            NaN, infinite or far outside [0, 1].
     """
     return to_picture(read_samples(path, max_pixels=max_pixels))
 
@@ -95,9 +100,9 @@ def _identified(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[t
         if not head:
             raise ImageReadError(f"'{name}' is empty (0 bytes), expected an image: copy or export it again.")
         if kind is None:
+            found = describe_foreign(head)
             raise ImageReadError(
-                f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: "
-                "convert it first."
+                f"'{name}' is {found}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: {way_round(found)}."
             )
         try:
             yield kind, file, name
@@ -151,19 +156,39 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
         return decode_png(file.read(), name)
     if kind == "WebP":
         return decode_webp(file.read(), name)
-    if kind == "JPEG":
+    if kind == "AVIF":
+        return decode_avif(file.read(), name)
+    if kind == "JPEG XL":
         data = file.read()
-        check_jpeg(data)
-        check_kind(data, name)
-        metadata, turn = jpeg_metadata(data, name)
-        file = io.BytesIO(with_end(without_metadata(data)))
+        jpeg = stored_jpeg(data)
+        if jpeg is None:
+            return decode_jxl(data, name)
+        check_bytes(name, len(jpeg), max_pixels, "unpacks to")
+        return _decode_jpeg(jpeg, name, kind, (width, height))
+    if kind == "JPEG":
+        return _decode_jpeg(file.read(), name, kind, (width, height))
+    image = _PILLOW[kind](file, name)
+    _check_announced(image, (width, height))
+    if isinstance(image, GifImagePlugin.GifImageFile):
+        comments = [] if "comment" not in image.info else [bytes(image.info["comment"])]
+        metadata, turn = gathered(name, comments=comments, lost=further_frames(image.n_frames))
     else:
         metadata, turn = gathered(name, resolution=_bmp_resolution(file))
-        file.seek(0)
-    image = _PILLOW[kind](file, name)
-    if image.size != (width, height):
-        raise ValueError(f"its headers announce {width}x{height} and {image.width}x{image.height} pixels")
     return replace(samples_from_pil(image, kind), metadata=metadata, orientation=turn)
+
+
+def _decode_jpeg(data: bytes, name: str, kind: str, size: tuple[int, int]) -> Samples:
+    check_jpeg(data)
+    check_kind(data, name)
+    metadata, turn = jpeg_metadata(data, name)
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(with_end(without_metadata(data))), name)
+    _check_announced(image, size)
+    return replace(samples_from_pil(image, kind), metadata=metadata, orientation=turn)
+
+
+def _check_announced(image: ImageFile.ImageFile, size: tuple[int, int]) -> None:
+    if image.size != size:
+        raise ValueError(f"its headers announce {size[0]}x{size[1]} and {image.width}x{image.height} pixels")
 
 
 def _bmp_resolution(file: BinaryIO) -> Resolution | None:

@@ -20,6 +20,9 @@ from dp_ir.image.picture import Picture
 
 FloatArray = NDArray[np.float32]
 
+FLOAT_RANGE = (-1.0, 16.0)
+"""Of floats in files: four stops above white are highlights; beyond that, or far below black, is another scale."""
+
 _BELOW_VISIBLE = 2e-6  # a quarter of a 16-bit level: less than that outside [0, 1] is rounding, not colour
 
 
@@ -64,12 +67,16 @@ def split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]
     return array, None
 
 
-def several_frames(name: str, count: int) -> ImageReadError:
-    """The refusal of an animation: restoring one frame of it would silently drop the others."""
-    return ImageReadError(
-        f"'{name}' is an animation of {count} frames, expected a single image: extract the frames and "
-        "restore them one by one."
-    )
+def straight(colours: FloatArray, alpha: FloatArray, limits: tuple[float, float]) -> FloatArray:
+    """Colours (H, W, C) that were multiplied by alpha (H, W), divided by it again, within limits; 0 where it is 0."""
+    opacity = alpha[..., None]
+    divided = np.divide(colours, opacity, out=np.zeros_like(colours), where=opacity > 0.0)
+    return np.clip(divided, np.float32(limits[0]), np.float32(limits[1]))
+
+
+def further_frames(count: int) -> list[str]:
+    """What is said to be lost of an animation of so many frames, of which the first is taken."""
+    return [] if count < 2 else ["the second frame" if count == 2 else f"the other {count - 1} frames"]
 
 
 def check_floats(name: str, values: FloatArray, low: float, high: float) -> None:

@@ -47,7 +47,7 @@ def stream_image(
         path: destination; its folder must exist.
         size: (H, W) of the photograph.
         source_depth: bits per sample of its source; the file has as many, or the most that its format has.
-        quality: 1 to 100, of JPEG and WebP.
+        quality: 1 to 100, of JPEG, WebP, AVIF and JPEG XL.
 
     Raises:
         ImageWriteError: as `write_image`; fewer or more rows than announced. No file is left behind.

@@ -33,7 +33,7 @@ from dp_ir.image.jpeg import check_jpeg
 from dp_ir.image.metadata import Metadata, gathered
 from dp_ir.image.photoshop import iptc_of, resources_of
 from dp_ir.image.resolution import put_resolution
-from dp_ir.image.samples import Samples, check_floats, scaled
+from dp_ir.image.samples import FLOAT_RANGE, Samples, check_floats, scaled, straight
 
 FloatArray = NDArray[np.float32]
 
@@ -50,7 +50,6 @@ _XMP, _IPTC, _RESOURCES, _PROFILE = 700, 33723, 34377, 34675
 _MOST_SAMPLES = 16  # per pixel; bounds what a header can make the decoder allocate
 _MOST_PAGES = 100  # previews and masks beside the image
 _LARGEST_TILE = 1 << 24  # pixels of a tile that is larger than the image
-_FLOAT_RANGE = (-1.0, 16.0)  # four stops above white are highlights; beyond that, or far below black, is another scale
 _STRIP_BYTES = 1 << 18
 
 LARGEST_TIFF = (1 << 32) - (1 << 26)
@@ -80,7 +79,7 @@ def decode_tiff(file: BinaryIO, name: str, max_pixels: int) -> Samples:
         array = array[:, 0, ..., 0].transpose(1, 2, 0) if array.shape[0] > 1 else array[0, 0]
         values, bit_depth, full_scale = _values(page, array, name)
         colours = 3 if page.photometric == _PALETTE else _COLOURS[int(page.photometric)]
-        limits = _FLOAT_RANGE if array.dtype.kind == "f" else (0.0, 1.0)
+        limits = FLOAT_RANGE if array.dtype.kind == "f" else (0.0, 1.0)
         values, alpha = _straight_alpha(values, colours, tuple(int(kind) for kind in page.extrasamples), limits)
         profile = page.iccprofile
         metadata, turn = _metadata(page, file, name)  # before tifffile closes the file
@@ -207,7 +206,7 @@ def _values(page: Any, array: NDArray[Any], name: str) -> tuple[NDArray[Any], in
         return scaled(table.T[array[..., 0]], 255.0), 8, None
     if array.dtype.kind == "f":
         values = array.astype(np.float32)
-        check_floats(f"'{name}'", values, *_FLOAT_RANGE)
+        check_floats(f"'{name}'", values, *FLOAT_RANGE)
         bit_depth = 32
     elif bits > 16:
         values, bit_depth = (array / float((1 << bits) - 1)).astype(np.float32), 32
@@ -228,11 +227,7 @@ def _straight_alpha(
             alpha, colour = values[..., index], values[..., :colours]
             if values.dtype.kind == "f":
                 alpha = np.clip(alpha, np.float32(0.0), np.float32(1.0))
-            if kind == _ASSOCIATED:
-                opacity = alpha[..., None]
-                straight = np.divide(colour, opacity, out=np.zeros_like(colour), where=opacity > 0.0)
-                colour = np.clip(straight, np.float32(limits[0]), np.float32(limits[1]))
-            return colour, alpha
+            return straight(colour, alpha, limits) if kind == _ASSOCIATED else colour, alpha
     return values[..., :colours], None
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import imagecodecs
 
 from dp_ir.image.metadata import gathered
-from dp_ir.image.samples import Samples, several_frames, split_alpha
+from dp_ir.image.samples import Samples, further_frames, split_alpha
 
 _FIRST_CHUNK = 12
 _PIXEL_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 
 
 def decode_webp(data: bytes, name: str) -> Samples:
-    """Decode a WebP file.
+    """Decode a WebP file, or the first frame of one that is animated.
 
     Raises:
-        ImageReadError: it is an animation.
         RuntimeError, ValueError: it is damaged.
     """
     chunks: dict[bytes, bytes] = {}
@@ -29,8 +28,7 @@ def decode_webp(data: bytes, name: str) -> Samples:
             lost.append(f"the WebP chunk {kind.decode('latin-1')}")
         frames += kind == b"ANMF"
         position += 8 + length + length % 2
-    if frames > 1:
-        raise several_frames(name, frames)
     values, alpha = split_alpha(imagecodecs.webp_decode(data))
+    lost += further_frames(frames)
     metadata, turn = gathered(name, exif=chunks.get(b"EXIF"), xmp=chunks.get(b"XMP "), lost=lost)
     return Samples(values, alpha, 8, "WebP", chunks.get(b"ICCP"), metadata, turn, full_scale=255.0)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dp_ir.errors import ImageWriteError
+from dp_ir.image.avif import encode_avif
 from dp_ir.image.encoding import Encoded, encode
+from dp_ir.image.jxl import encode_jxl
 from dp_ir.image.memory import pil_from_samples
 from dp_ir.image.metadata import Metadata, Room, fitted, tell
 from dp_ir.image.part_files import part_path
@@ -23,7 +25,7 @@ from dp_ir.image.segments import LONGEST, with_segments
 from dp_ir.image.tiff import encode_tiff
 
 QUALITY = 95
-"""Of JPEG and WebP, 1 to 100, unless asked for otherwise."""
+"""Of JPEG, WebP, AVIF and JPEG XL, 1 to 100, unless asked for otherwise."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ def _bmp(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes
     return data[:38] + struct.pack("<ii", across, down) + data[46:]
 
 
+def _avif(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
+    return encode_avif(encoded, metadata, quality)
+
+
+def _jxl(encoded: Encoded, metadata: Metadata, quality: int, name: str) -> bytes:
+    return encode_jxl(encoded, metadata, quality)
+
+
 def _through_pillow(encoded: Encoded, **options: Any) -> bytes:
     if encoded.icc_profile is not None:
         options["icc_profile"] = encoded.icc_profile
@@ -86,6 +96,9 @@ _FORMATS: dict[str, Format] = {
     ".webp": Format(_webp, Room(resources=False), grey=False, longest_side=16383),
     ".tif": _TIFF_FORMAT,
     ".tiff": _TIFF_FORMAT,
+    ".avif": Format(_avif, Room(resources=False), longest_side=16384),  # decoders refuse more
+    # Of 8 bits in sRGB: imagecodecs marks samples of more bits as linear light, and takes no profile.
+    ".jxl": Format(_jxl, Room(resources=False), profile=False, longest_side=1 << 18, most_bytes=3 << 28),
     ".bmp": Format(
         _bmp,
         Room(False, False, False, ("m", _MOST), ratio=False),
@@ -98,31 +111,31 @@ _FORMATS: dict[str, Format] = {
 IMAGE_SUFFIXES = tuple(_FORMATS)
 """Suffixes of the files that are written, and that are looked for in folders; in lower case, with their dot."""
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp", ".avif", ".jxl")
 """Those whose files have a quality."""
 
 
 def write_image(
     path: str | os.PathLike[str], picture: Picture, *, quality: int = QUALITY, bit_depth: int | None = None
 ) -> None:
-    """Write a picture as PNG, JPEG, WebP, TIFF or BMP, as the suffix says, replacing a file of that name.
+    """Write a picture in the format that the suffix says, one of `IMAGE_SUFFIXES`, replacing a file of that name.
 
     The file is written beside its destination and renamed, so it appears whole or not at all. Its samples are converted
     back to the colour profile of the source, which is embedded, so wide-gamut colours survive; what cannot be converted
-    back (CMYK) is tagged as sRGB, a source that describes no colours gives untagged sRGB, and BMP, which knows no
-    profiles, gets sRGB. Values below 0 or above 1 of a float source that the file cannot hold are clipped with a
+    back (CMYK) is tagged as sRGB, a source that describes no colours gives untagged sRGB, and BMP and JPEG XL get
+    sRGB without a profile. Values below 0 or above 1 of a float source that the file cannot hold are clipped with a
     warning. Of the metadata (EXIF, XMP, IPTC, resolution, text) the file gets what its format can hold, with the new
     size. Grey stays grey (as R = G = B in WebP). JPEG is stored with full colour
-    resolution (4:4:4), WebP lossily, PNG and TIFF losslessly.
+    resolution (4:4:4), as is AVIF, WebP lossily, JPEG XL lossily below a quality of 100, PNG and TIFF losslessly.
 
     Where the format has no transparency (JPEG, BMP) the picture is laid over white, as on paper.
 
     Args:
         path: destination; its folder must exist.
         picture: what to write.
-        quality: 1 to 100, of JPEG and WebP.
-        bit_depth: bits per sample, 8, 16 (PNG, TIFF) or 32 (TIFF, as floats); by default that of the picture, or the
-            most that the format has.
+        quality: 1 to 100, of JPEG, WebP, AVIF and JPEG XL.
+        bit_depth: bits per sample, 8, 16 (PNG, TIFF) or 32 (TIFF, as floats); by default that of
+            the picture, or the most that the format has.
 
     Raises:
         ImageWriteError: an unknown suffix, a missing or unwritable folder, a full disk, sides longer than the format

@@ -34,7 +34,7 @@ FusionOption = Annotated[
 
 QualityOption = Annotated[
     int | None,
-    typer.Option("--quality", min=1, max=100, help="Of JPEG and WebP results.", show_default="95"),
+    typer.Option("--quality", min=1, max=100, help="Of JPEG, WebP, AVIF and JPEG XL results.", show_default="95"),
 ]
 ScaleOption = Annotated[
     float | None,

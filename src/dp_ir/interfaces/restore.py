@@ -49,6 +49,8 @@ class FormatName(str, Enum):
     PNG = "png"
     JPEG = "jpeg"
     WEBP = "webp"
+    AVIF = "avif"
+    JXL = "jxl"
     TIFF = "tiff"
     BMP = "bmp"
 

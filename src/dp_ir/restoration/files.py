@@ -58,7 +58,7 @@ def restore_file(
         linear: see `pictures_of`.
         max_pixels: limit on the size of what is read, see `read_source`.
         memory: bytes that the process may hold; half of what is free by default.
-        quality: 1 to 100, of JPEG and WebP.
+        quality: 1 to 100, of JPEG, WebP, AVIF and JPEG XL.
         size: of the results, which are resized to it; checked before any network runs. Where it is more than the
             restorer gives, its own estimate (detail 0), reduced to what is needed, is restored in place of the source.
         look: told the facts of a photo before it is restored; without it they are not measured.

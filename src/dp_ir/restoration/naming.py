@@ -14,7 +14,15 @@ from dp_ir.restoration.locations import Location, Url
 from dp_ir.restoration.output import Output
 from dp_ir.restoration.paths import real
 
-FORMATS: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
+FORMATS: dict[str, str] = {
+    "png": ".png",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "tiff": ".tif",
+    "avif": ".avif",
+    "jxl": ".jxl",
+    "bmp": ".bmp",
+}
 """Formats results can be asked for, with the suffix each gets."""
 
 

@@ -72,7 +72,7 @@ def restore_streamed(
         linear: results are linear sRGB, of bursts.
         tile: as for `Restoration.__call__`.
         memory: likewise.
-        quality: 1 to 100, of JPEG and WebP.
+        quality: 1 to 100, of JPEG, WebP, AVIF and JPEG XL.
         size: makes the size (H, W) of the files of that of the upright result; of a single sample only.
         progress: as for `Restoration.__call__`.
         settings: the arguments of `Restoration.chain`.
