@@ -234,13 +234,10 @@ as long, and the result stays soft.
 
 ## Motion blur is not recognised
 
-`dp-ir info` says that a photo is soft, but not whether it was the lens or a motion. A logistic regression of 39 numbers
-(energy by direction in six bands of the spectrum, its agreement between bands and between patches, the cepstrum,
-gradients) was tried on parts of 256 pixels of 93 photos, with the blur of task `deblur` and without, and judged by
-photos that it was not fitted to: where it takes at most 3 % of the sharp, noisy, defocused and compressed photos, of
-each kind, for moved ones, it finds 42 % of those that moved by three pixels or more, and 57 % where the 3 % hold for
-all kinds together. On real photos, at the latter, it found 4 of 6 GoPro frames and 9 of 20 REDS frames, and took one of
-26 sharp ones and none of 24 Kodak photos for moved, which is promising, but too uncertain to advise by.
+`dp-ir info` says that a photo is soft, but not whether the lens or a motion made it so. A logistic regression on
+classical features (energy by direction in bands of the spectrum, agreement between patches, the cepstrum) was tried on
+synthetic and real blur. Where it takes at most one in thirty of the sharp, noisy, defocused and compressed photos for
+moved ones, it misses about half of those that moved, and that is too uncertain to advise by.
 """
 
 
