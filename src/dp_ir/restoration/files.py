@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -45,6 +45,7 @@ def restore_file(
     size: OutputSize = _AS_RESTORED,
     callback: Callback | None = None,
     progress: Progress | None = None,
+    show: Callable[[RestorationResult, Size], None] | None = None,
     **settings: Any,
 ) -> None:
     """Restore `job.source` and write `job.targets`, from disk to disk where the images do not fit into memory.
@@ -60,6 +61,8 @@ def restore_file(
         size: of the results, which are resized to it; checked before any network runs.
         callback: called after every step, where the images fit into memory.
         progress: called with the share that is done, 0 to 1, after every tile.
+        show: given the restoration, and the (H, W) of the files, once they are written, where the images fit into
+            memory.
         settings: further keyword arguments of `Restoration.__call__`, such as `seed`.
 
     Raises:
@@ -134,6 +137,8 @@ def restore_file(
     wanted = size.of(given, result.image.size)
     for target, made in zip(job.targets, pictures_of(result, size=wanted, linear=linear), strict=True):
         write_image(target, made, quality=quality)
+    if show is not None:
+        show(result, wanted)
 
 
 def pictures_of(result: RestorationResult, *, size: Size | None = None, linear: bool = False) -> tuple[Picture, ...]:
