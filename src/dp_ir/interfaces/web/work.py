@@ -213,9 +213,9 @@ Work = Look | Preview | Restore | Spread
 def overlay(deviation: Any, size: tuple[int, int]) -> Bytes:
     """The standard deviation (H, W, 3) of samples as a colour whose opacity grows with it, of (H, W) = `size`."""
     values = torch.from_numpy(np.asarray(deviation, np.float32)).mean(-1)[None, None]
-    smooth = torch.nn.functional.avg_pool2d(values, 9, 1, 4, count_include_pad=False)
+    smooth = torch.nn.functional.avg_pool2d(values, 17, 1, 8, count_include_pad=False)
     smooth = torch.nn.functional.interpolate(smooth, size, mode="bilinear", antialias=True)[0, 0]
-    opacity = ((smooth - _SURE) / (_UNSURE - _SURE)).clamp(0, 1) * 204
+    opacity = ((smooth - _SURE) / (_UNSURE - _SURE)).clamp(0, 1) * 191
     image = np.empty((*size, 4), np.uint8)
     image[..., :3], image[..., 3] = _COLOUR, opacity.numpy().astype(np.uint8)
     return image
