@@ -26,7 +26,7 @@ from dp_ir.interfaces.web.gate import Gate
 from dp_ir.interfaces.web.models import About, Choice, Everything, Identity, Job, Layer, Photo, Problem, View, Wish
 from dp_ir.interfaces.web.shelf import Shelf, checked_name, is_raw, new_id
 from dp_ir.interfaces.web.tiles import tile_name
-from dp_ir.interfaces.web.uploads import RAW_TYPE, TYPES, RefusedError, receive
+from dp_ir.interfaces.web.uploads import RAW_TYPE, TYPES, RefusedError, drain, receive
 from dp_ir.interfaces.web.work import Settings
 from dp_ir.tasks import get_task
 from dp_ir.tasks.choice import suited_bundle
@@ -286,7 +286,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _not_taken(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
-    return JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
+    await drain(request)
+    return JSONResponse({"error": str(error)}, error.status)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +22,7 @@ RAW_TYPE = "application/octet-stream"
 
 _SILENCE = 15.0  # seconds without a byte after which an upload is given up
 _START, _SLOWEST = 30.0, 20_000.0  # seconds to begin with, and bytes per second from then on
+_DRAINED = 16_000_000  # bytes
 _ROOM = 2_000_000_000  # bytes that stay free on the disk
 
 
@@ -70,6 +72,17 @@ async def receive(request: Request, target: Path, *, raw: bool, max_bytes: int, 
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+async def drain(request: Request) -> None:
+    """Read on for a while what is left of a body that was refused, so that the client hears why before it is cut off."""
+    count = 0
+    with suppress(TimeoutError):
+        while count < _DRAINED:
+            message = await asyncio.wait_for(request.receive(), 2)
+            count += len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
 
 async def _write(request: Request, part: Path, max_bytes: int) -> int:
