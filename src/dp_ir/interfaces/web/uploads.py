@@ -75,9 +75,9 @@ async def receive(request: Request, target: Path, *, raw: bool, max_bytes: int, 
 
 
 async def drain(request: Request) -> None:
-    """Read on for a while what is left of a body that was refused, so that the client hears why before it is cut off."""
+    """Read on for a while what is left of a body that was refused, so that the client hears why."""
     count = 0
-    with suppress(TimeoutError):
+    with suppress(asyncio.TimeoutError):
         while count < _DRAINED:
             message = await asyncio.wait_for(request.receive(), 2)
             count += len(message.get("body", b""))
@@ -95,9 +95,9 @@ async def _write(request: Request, part: Path, max_bytes: int) -> int:
                 if count > max_bytes:
                     raise _too_large(name, max_bytes)
                 if time.monotonic() - begun > _START + count / _SLOWEST:
-                    raise TimeoutError
+                    raise asyncio.TimeoutError
                 file.write(chunk)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise RefusedError(408, f"'{name}' came too slowly: send it again over a better connection.") from None
         except ClientDisconnect:
             raise RefusedError(400, f"'{name}' was cut off: send it again.") from None
