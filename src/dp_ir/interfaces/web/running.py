@@ -6,7 +6,7 @@ import secrets
 import socket
 import tempfile
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import typer
@@ -60,7 +60,8 @@ def run(host: str, port: int, keep: Path | None, settings: Settings, limits: Lim
             timeout_graceful_shutdown=1,
             timeout_keep_alive=30,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # which is how a person ends it
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listening(host: str, port: int) -> socket.socket:
