@@ -12,7 +12,7 @@ const LARGER = [1024, 768];
 
 export class Editor {
   #about; #photo = null; #job = null; #jobs = []; #preview = null; #asking = null; #timer = 0; #told; #seed = 0;
-  #wanted = false; #drawn = "";
+  #spread = ""; #drawn = ""; #newest = 0;
 
   constructor(about, told) {
     this.#about = about;
@@ -45,22 +45,31 @@ export class Editor {
     if (other) {
       this.#preview = null;
       this.#drawn = "";
-      this.#wanted = false;
       get("unsure").setAttribute("aria-pressed", "false");
       this.#job = jobs.findLast((job) => job.state === "done") ?? jobs.at(-1) ?? null;
       this.#tasks();
       this.#take(this.#job);
-    } else if (!jobs.includes(this.#job)) {
-      const same = jobs.find((job) => job.id === this.#job?.id);
+    } else {
       const newest = jobs.at(-1) ?? null;
-      this.#job = newest && newest.number > (this.#job?.number ?? 0) ? newest : same ?? newest;
-      if (this.#job !== same) this.#take(this.#job);
+      const same = jobs.find((job) => job.id === this.#job?.id);
+      const switched = (newest?.number ?? 0) > this.#newest || (this.#job && !same);
+      this.#job = switched ? newest : same ?? null;
+      if (switched) this.#take(this.#job);
     }
+    this.#newest = jobs.at(-1)?.number ?? 0;
     get("advice").textContent = photo.advice;
     const seen = before?.levels !== photo.levels || before?.width !== photo.width;
     this.#draw({ keep: !other, start: other || (seen && !this.#preview) });
     this.#say();
-    if (this.#wanted && this.#job?.state === "done") this.unsure(true);
+    if (get("unsure").getAttribute("aria-pressed") === "true") this.#more();
+  }
+
+  // The job whose result is shown: while a file is made with another detail, the one before.
+  get #shown() {
+    const asked = this.#job;
+    if (!asked || asked.state === "done") return asked;
+    return this.#jobs.findLast((job) => job.state === "done"
+      && ["task", "seed", "scale"].every((name) => job[name] === asked[name])) ?? null;
   }
 
   // ---- what is asked of the server ---------------------------------------------------------------------------------
@@ -78,20 +87,20 @@ export class Editor {
     this.#ask(LARGEST);
   }
 
-  unsure(stay = false) {
-    const on = stay || get("unsure").getAttribute("aria-pressed") !== "true";
+  unsure() {
+    const on = get("unsure").getAttribute("aria-pressed") !== "true";
     get("unsure").setAttribute("aria-pressed", on);
-    this.#wanted = on;
-    if (on && this.#job?.state === "done" && !this.#job.layers.includes("unsure")) this.#more();
+    if (on) this.#more(true);
     this.#draw({ keep: true });
     this.#say();
   }
 
-  #more() {
-    if (["", "failed"].includes(this.#job.spread) && !(this.#job.spread === "failed" && this.#job.told)) {
-      this.#job.told = true;
-      this.#try(server.spread(this.#job.id));
-    }
+  // Have further samples drawn, once for each job, unless a person asks again.
+  #more(again = false) {
+    const job = this.#job;
+    if (job?.state !== "done" || job.layers.includes("unsure") || (this.#spread === job.id && !again)) return;
+    this.#spread = job.id;
+    this.#try(server.spread(job.id));
   }
 
   async #try(promise) {
@@ -105,7 +114,7 @@ export class Editor {
 
   #moved() {
     get("zoom").textContent = `${Math.round(100 * this.viewer.zoom)} %`;
-    if (!this.#photo || this.#job?.state === "done" || this.#covered()) return;
+    if (!this.#photo || this.#shown || this.#covered()) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(LARGER), SETTLE);
   }
@@ -147,7 +156,7 @@ export class Editor {
 
   #draw({ keep, start = false }) {
     const photo = this.#photo;
-    const job = this.#job?.state === "done" ? this.#job : null;
+    const job = this.#shown;
     const scale = this.#about.tasks.find(({ task }) => task === this.#task)?.scale ?? 1;
     let size = null;
     if (job) size = [job.width, job.height];
@@ -247,8 +256,8 @@ export class Editor {
   #default() { return this.#about.tasks.find(({ task }) => task === this.#task)?.detail ?? 0.25; }
 
   #dialled() {
-    const job = this.#job?.state === "done" ? this.#job : null;
-    if (job && this.#detail > job.detail && !job.layers.includes("full")) this.#more();
+    const job = this.#shown;
+    if (job && this.#detail > job.detail) this.#more();
     if (!job && this.#detail > this.#default() && this.#preview && this.#preview.parts.length < 4) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#ask(LARGEST), SETTLE);
