@@ -12,7 +12,7 @@ const LARGER = [1024, 768];
 
 export class Editor {
   #about; #photo = null; #job = null; #jobs = []; #preview = null; #asking = null; #timer = 0; #told; #seed = 0;
-  #spread = ""; #drawn = ""; #newest = 0;
+  #spread = ""; #drawn = ""; #newest = 0; #pending = false;
 
   constructor(about, told) {
     this.#about = about;
@@ -40,10 +40,14 @@ export class Editor {
   open(photo, jobs) {
     const other = photo.id !== this.#photo?.id;
     const before = this.#photo;
+    const grown = !other && before.frames !== photo.frames; // a burst, frame by frame
     this.#photo = photo;
     this.#jobs = jobs;
     if (other) {
       this.#preview = null;
+      this.#asking?.abort();
+      this.#pending = false;
+      get("shown").textContent = "";
       this.#drawn = "";
       get("unsure").setAttribute("aria-pressed", "false");
       this.#job = jobs.findLast((job) => job.state === "done") ?? jobs.at(-1) ?? null;
@@ -58,6 +62,7 @@ export class Editor {
     }
     this.#newest = jobs.at(-1)?.number ?? 0;
     get("advice").textContent = photo.advice;
+    if ((other || grown) && !this.#shown) this.#ask(LARGEST);
     const seen = before?.levels !== photo.levels || before?.width !== photo.width;
     this.#draw({ keep: !other, start: other || (seen && !this.#preview) });
     this.#say();
@@ -107,14 +112,14 @@ export class Editor {
     try {
       return await promise;
     } catch (error) {
-      if (error.name !== "AbortError") this.#told(error.message);
+      this.#told(error.message);
       return null;
     }
   }
 
   #moved() {
     get("zoom").textContent = `${Math.round(100 * this.viewer.zoom)} %`;
-    if (!this.#photo || this.#shown || this.#covered()) return;
+    if (!this.#photo || this.#shown || this.#pending || this.#covered()) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(LARGER), SETTLE);
   }
@@ -139,16 +144,26 @@ export class Editor {
     const side = (seen, pixels, most) => Math.round(Math.max(Math.min(seen, pixels, most), 16));
     const full = this.#detail > this.#default();
     const photo = this.#photo.id;
+    this.#pending = true;
     get("shown").textContent = "Restoring what you see ...";
-    const made = await this.#try(server.preview({
-      photo, task: this.#task, seed: this.#seed, x, y, full,
-      width: side(width, canvas.width, largest[0]), height: side(height, canvas.height, largest[1]),
-    }, asking.signal));
+    let made;
+    try {
+      made = await server.preview({
+        photo, task: this.#task, seed: this.#seed, x, y, full,
+        width: side(width, canvas.width, largest[0]), height: side(height, canvas.height, largest[1]),
+      }, asking.signal);
+    } catch (error) {
+      if (asking.signal.aborted) return;
+      this.#pending = false;
+      get("shown").textContent = error.message;
+      return;
+    }
     if (asking.signal.aborted) return;
+    this.#pending = false;
     get("shown").textContent = "";
-    if (!made || photo !== this.#photo?.id) return;
+    if (photo !== this.#photo?.id) return;
     this.#preview = made;
-    this.#draw({ keep: this.#drawn !== "", start: this.#drawn === "" });
+    this.#draw({ keep: true });
     this.#say();
   }
 
@@ -162,7 +177,11 @@ export class Editor {
     if (job) size = [job.width, job.height];
     else if (this.#preview) size = [this.#preview.wholeWidth, this.#preview.wholeHeight];
     else if (photo.width) size = [Math.round(photo.width * scale), Math.round(photo.height * scale)];
-    if (!size) return;
+    if (!size) {
+      this.viewer.show([1, 1], {});
+      return;
+    }
+    const kept = keep && this.#drawn !== "";
     const before = photo.levels
       ? [new Tiles(`/api/photos/${photo.id}/tiles`, photo.width, photo.height, photo.levels, size[0] / photo.width)] : [];
     const layers = { before };
@@ -189,9 +208,9 @@ export class Editor {
     }
     this.viewer.overlay = get("unsure").getAttribute("aria-pressed") === "true";
     this.#drawn = `${photo.id}`;
-    this.viewer.show(size, layers, { keep, frame });
-    if (start && !job) this.viewer.zoomTo(1);
-    else if (!keep) this.viewer.fit();
+    this.viewer.show(size, layers, { keep: kept, frame });
+    if ((start || !kept) && !job) this.viewer.zoomTo(1);
+    else if (!kept) this.viewer.fit();
     get("before-chip").hidden = get("after-chip").hidden = !layers.low;
   }
 

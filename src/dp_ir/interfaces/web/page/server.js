@@ -4,7 +4,8 @@ async function answer(path, options) {
   let response;
   try {
     response = await fetch(path, options);
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer: is dp-ir serve still running?");
   }
   if (response.ok) return response;
