@@ -38,7 +38,7 @@ class Desk:
         self.jobs = {job.id: job for job in shelf.jobs() if job.photo in self.photos}
         numbers = [entry.number for entry in self.photos.values()], [entry.number for entry in self.jobs.values()]
         self._number = max([0, *numbers[0], *numbers[1]])
-        self._listeners: set[asyncio.Queue[Event]] = set()
+        self._listeners: set[asyncio.Queue[Event | None]] = set()
         self._work = asyncio.Event()
         self._looks: asyncio.Queue[Photo] = asyncio.Queue()
         self._previews = 0
@@ -63,14 +63,20 @@ class Desk:
 
     async def events(self) -> AsyncIterator[Event]:
         """Everything, then what changes."""
-        queue: asyncio.Queue[Event] = asyncio.Queue(_BACKLOG)
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(_BACKLOG)
         self._listeners.add(queue)
         try:
             yield "all", self.everything()
-            while True:
-                yield await queue.get()
+            while (event := await queue.get()) is not None:
+                yield event
         finally:
             self._listeners.discard(queue)
+
+    def end_events(self) -> None:
+        """Let all that listen go, because the server ends."""
+        for queue in self._listeners:
+            with suppress(asyncio.QueueFull):
+                queue.put_nowait(None)
 
     # ---- photos ------------------------------------------------------------------------------------------------------
 

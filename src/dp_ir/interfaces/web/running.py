@@ -8,9 +8,11 @@ import tempfile
 import webbrowser
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import FrameType
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from dp_ir.errors import DPIRError
 from dp_ir.interfaces.web.app import Limits, make_app
@@ -61,7 +63,20 @@ def run(host: str, port: int, keep: Path | None, settings: Settings, limits: Lim
             timeout_keep_alive=30,
         )
         with suppress(KeyboardInterrupt):  # which is how a person ends it
-            uvicorn.Server(config).run(sockets=[listening])
+            _Server(config, app).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Lets pages go when it is told to end; it would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if hasattr(self._app.state, "desk"):
+            self._app.state.desk.end_events()
 
 
 def _listening(host: str, port: int) -> socket.socket:
