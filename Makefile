@@ -27,6 +27,8 @@ test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the floors, and all te
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest # tiny networks are quickest on one thread
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| echo 'The page was not tried in a browser, for want of one: install the package chromium.'
 
 clean: ## Remove caches and generated outputs; the virtual environment and trained runs stay.
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist outputs

@@ -25,6 +25,7 @@ from dp_ir.interfaces.export import export
 from dp_ir.interfaces.laboratory import evaluate
 from dp_ir.interfaces.options import SOURCE, STATED, STATED_BY_KIND
 from dp_ir.interfaces.restore import RESTORE_HELP, restore
+from dp_ir.interfaces.web.serve import serve
 from dp_ir.interfaces.words import printable
 
 
@@ -233,6 +234,7 @@ app.command()(ablate)
 app.command()(cost)
 app.command()(degrade)
 app.command()(export)
+app.command()(serve)
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ def restore_file(
     look: Callable[[PhotoFacts], None] | None = None,
     callback: Callback | None = None,
     progress: Progress | None = None,
+    show: Callable[[RestorationResult, Size], None] | None = None,
     **settings: Any,
 ) -> None:
     """Restore `job.source` and write `job.targets`, from disk to disk where the images do not fit into memory.
@@ -64,6 +65,8 @@ def restore_file(
         look: told the facts of a photo before it is restored; without it they are not measured.
         callback: called after every step, where the images fit into memory.
         progress: called with the share that is done, 0 to 1, after every tile.
+        show: given the restoration, and the (H, W) of the files, once they are written, where the images fit into
+            memory.
         settings: further keyword arguments of `Restoration.__call__`, such as `seed`.
 
     Raises:
@@ -152,6 +155,8 @@ def restore_file(
     wanted = size.of(given, result.image.size)
     for target, made in zip(job.targets, pictures_of(result, size=wanted, linear=linear), strict=True):
         write_image(target, made, quality=quality)
+    if show is not None:
+        show(result, wanted)
 
 
 def _part_of(progress: Progress | None, begin: float, end: float) -> Progress | None:

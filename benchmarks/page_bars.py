@@ -1,0 +1,151 @@
+"""Measure the page in the browser, and take its pictures, in Chromium on this machine.
+
+    python benchmarks/page_bars.py docs/demo/input.jpg --pictures docs/web --result-megapixels 24
+
+Starts `dp-ir serve`, opens the page, gives it the photo for the pictures, a JPEG of 12 megapixels for the preview, and
+one whose result has as many megapixels as asked for, over which the border is moved back and forth. Prints one line of
+JSON per figure: the name, what was measured, and the bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import dp_ir.interfaces.web
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+PATIENCE = 3_600_000  # milliseconds
+FRAMES = """() => new Promise((resolve) => {
+  const divider = document.getElementById("divider");
+  const canvas = document.getElementById("canvas").getBoundingClientRect();
+  const times = [];
+  const step = (now) => {
+    times.push(now);
+    const x = canvas.left + canvas.width * (0.5 + 0.45 * Math.sin(times.length / 10));
+    divider.dispatchEvent(new PointerEvent("pointermove", { pointerId: 1, clientX: x }));
+    if (times.length < 241) requestAnimationFrame(step);
+    else resolve(240000 / (times.at(-1) - times[0]));
+  };
+  divider.hasPointerCapture = () => true;
+  requestAnimationFrame(step);
+})"""
+
+
+def say(name: str, measured: float, bar: str) -> None:
+    print(json.dumps({"what": name, "measured": round(measured, 3), "bar": bar}), flush=True)
+
+
+def opened(browser: Browser, address: str, size: tuple[int, int], scheme: str) -> Page:
+    phone = size[0] < 600
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        is_mobile=phone,
+        has_touch=phone,
+        device_scale_factor=1,
+    )
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("#welcome:not([hidden]), #stage:not([hidden])")
+    return page
+
+
+def wait_until_done(page: Page) -> None:
+    page.wait_for_selector("#download:not([hidden])")
+    page.wait_for_timeout(2000)  # the tiles
+
+
+def take_pictures(browser: Browser, address: str, photo: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    page = opened(browser, address, SIZES["desktop"], "light")
+    page.screenshot(path=folder / "welcome.png")
+    page.set_input_files("#files", photo)
+    wait_until_done(page)
+    page.click("#unsure")
+    page.wait_for_selector("#legend:not([hidden])")
+    page.wait_for_timeout(1000)
+    page.screenshot(path=folder / "unsure.png")
+    for name, size in SIZES.items():
+        for scheme in ("light", "dark"):
+            page = opened(browser, address, size, scheme)
+            wait_until_done(page)
+            page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+
+
+def measure(browser: Browser, address: str, folder: Path, megapixels: float) -> None:
+    files = Path(dp_ir.interfaces.web.__file__).parent / "page"
+    say("page, kB", sum(path.stat().st_size for path in files.iterdir()) / 1000, "< 150")
+    page = opened(browser, address, SIZES["desktop"], "light")
+    page.reload()
+    page.wait_for_selector("#welcome:not([hidden]), #stage:not([hidden])")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    say("first paint, s", paint / 1000, "< 0.3")
+    with Image.open("docs/demo/original.png") as original:
+        source = original.convert("RGB")
+    large = folder / "large.jpg"
+    source.resize((4000, 3000), Image.Resampling.BICUBIC).save(large, quality=90)
+    begun = time.perf_counter()
+    page.set_input_files("#files", large)
+    page.wait_for_selector("#before-chip:not([hidden])")
+    say("preview of a JPEG of 12 megapixels, s", time.perf_counter() - begun, "< 2")
+    page.click("#cancel")
+    small = folder / "small.jpg"
+    side = round((megapixels * 1e6 / 1.5) ** 0.5 / 4)
+    source.resize((round(1.5 * side), side), Image.Resampling.BICUBIC).save(small, quality=90)
+    page.set_input_files("#files", small)
+    page.locator("#queue .open", has_text="small.jpg").click()
+    begun = time.perf_counter()
+    wait_until_done(page)
+    say(f"restoration of {megapixels:g} megapixels, s", time.perf_counter() - begun, "")
+    page.click("#zoom-one")
+    page.wait_for_timeout(2000)
+    say(f"frames per second, border over {megapixels:g} megapixels", page.evaluate(FRAMES), ">= 60")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--result-megapixels", type=float)
+    options = parser.parse_args()
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        print("There is no Chromium on this machine: install the package chromium.", file=sys.stderr)
+        return 1
+    command = [sys.executable, "-u", "-m", "dp_ir", "serve", "--no-open", "--port", "0"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
+        sync_playwright() as playwright,
+    ):
+        try:
+            found = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
+            assert found
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE)
+            time.sleep(20)  # the networks are loaded meanwhile
+            if options.pictures is not None:
+                take_pictures(browser, found[0], options.photo, options.pictures)
+            if options.result_megapixels is not None:
+                measure(browser, found[0], Path(folder), options.result_megapixels)
+            browser.close()
+        finally:
+            server.terminate()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
