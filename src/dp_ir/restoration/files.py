@@ -191,15 +191,16 @@ def pictures_of(result: RestorationResult, *, size: Size | None = None, linear: 
     return (*map(stored, samples), stored(mean), from_array(values.std(0, ddof=1)))
 
 
-def largest_scale(restoration: Restoration) -> float | None:
-    """How many times larger than a photograph its result may be, by two runs at most; None where that is not known.
-
-    The frames of a burst, whose result is none, are packed to half of the sides of a photograph.
-    """
+def enlargement(restoration: Restoration) -> float | None:
+    """How many times larger than a photograph its result is; frames of a burst are packed, to half of its sides."""
     scale = restoration.infos["restorer"].scale
-    if scale is None:
-        return None
-    return scale / 2 if restoration.takes_bursts else scale**2
+    return scale / 2 if scale is not None and restoration.takes_bursts else scale
+
+
+def largest_scale(restoration: Restoration) -> float | None:
+    """The same of two runs, which only a photograph can have; None where it is not known."""
+    factor = enlargement(restoration)
+    return factor if factor is None or restoration.takes_bursts else factor**2
 
 
 def _larger(size: Size, scale: int) -> Size:
