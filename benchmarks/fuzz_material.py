@@ -76,6 +76,8 @@ def images(folder: Path) -> list[Path]:
     keep("cmyk.jpg", photo.convert("CMYK"), icc_profile=profile)
     for options in ({}, {"lossless": True}):
         keep(f"{len(files)}.webp", photo.convert("RGBA"), exif=exif, icc_profile=srgb, **options)
+    for mode in ("L", "RGB"):
+        keep(f"{mode}.ppm", photo.convert(mode))
     film = {"save_all": True, "append_images": [photo.rotate(90, expand=False)]}
     for options in ({}, {"interlace": False, "transparency": 3}, film):
         keep(f"{len(files)}.gif", photo.convert("P"), comment=b"sea", **options)
@@ -83,6 +85,7 @@ def images(folder: Path) -> list[Path]:
         keep(f"{len(files)}.avif", photo.convert(mode), exif=exif, icc_profile=srgb, xmp=b"<x:xmpmeta/>", **options)
     wide = rgb.astype(np.uint16) * 4
     further = {
+        "deep.ppm": b"P6\n# deep\n41 33\n1020\n" + wide.astype(">u2").tobytes(),
         "numbers.avif": imagecodecs.avif_encode(wide, level=90, bitspersample=10, primaries=12, transfer=13),
         "lossy.jxl": imagecodecs.jpegxl_encode(rgb, level=90),
         "grey.jxl": imagecodecs.jpegxl_encode(rgb[..., 0], lossless=True, usecontainer=True),
