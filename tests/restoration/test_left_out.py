@@ -104,7 +104,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
     (outcome,) = plan_batch([tmp_path / "in"], tmp_path / "out").settled
     assert outcome.status is Status.FAILED
     assert outcome.reason.endswith(
-        "holds no image: expected PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, GIF, PPM, BMP files, found 1 Photoshop document."
+        "expected PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, GIF, PPM, BMP files, found 1 Photoshop document."
     )
 
 
