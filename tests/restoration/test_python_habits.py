@@ -65,6 +65,23 @@ def test_the_content_of_a_file_and_an_open_file_are_images(tmp_path, format):
         assert np.array_equal(read_image(file).pixels, read_image(path).pixels)
 
 
+def test_what_stands_for_a_path_is_one(tmp_path):
+    class Place:
+        def __fspath__(self):
+            return str(tmp_path / "photo.png")
+
+    Image.new("RGB", (12, 9), (10, 120, 240)).save(Place())
+    restoration = local_restoration()
+    assert np.array_equal(restoration(Place()).image.pixels, restoration(tmp_path / "photo.png").image.pixels)
+
+
+def test_an_array_of_the_other_byte_order_is_one(tmp_path):
+    array = (photo(16, 12)[0].permute(1, 2, 0).numpy() * 65535).astype(np.uint16)
+    restoration = local_restoration()
+    found, expected = restoration(array.astype(">u2")).image, restoration(array).image
+    assert np.array_equal(found, expected)
+
+
 def test_bytes_that_are_no_image_are_refused(tmp_path):
     (tmp_path / "text").write_text("none")
     with pytest.raises(ImageReadError, match="the bytes given as an image' is empty"):
