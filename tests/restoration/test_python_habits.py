@@ -31,7 +31,9 @@ def test_no_seed_is_one_by_chance_that_is_told():
     assert len(set(restoration(IMAGE.repeat(3, 1, 1, 1), seed=None).seeds)) == 3
 
 
-@pytest.mark.parametrize("number", [np.int64, np.uint8, np.array, torch.tensor], ids=["int64", "uint8", "array", "tensor"])
+@pytest.mark.parametrize(
+    "number", [np.int64, np.uint8, np.array, torch.tensor], ids=["int64", "uint8", "array", "tensor"]
+)
 def test_numbers_of_other_libraries_are_numbers(number):
     restoration = local_restoration()
     given = {"seed": 7, "steps": 2, "num_samples": 2, "tile": 64, "tau": 200}

@@ -29,7 +29,8 @@ _GROUPS = tuple(dict.fromkeys((*(f"{key}." for key in (*_AVERAGED, *WRAPPING_KEY
 _COUNTERS = frozenset({"n_averaged", "num_updates", "total_ops", "total_params"})
 """Last parts of names that averaging and profilers add; no network has such numbers."""
 _BESIDE = re.compile(
-    r"(.*_)?(loss\w*|criterion|lpips|vgg\d*|percep\w*|disc\w*|critic|net_?d|metrics?|best|psnr|ssim)(_.*)?", re.IGNORECASE
+    r"(.*_)?(loss\w*|criterion|lpips|vgg\d*|percep\w*|disc\w*|critic|net_?d|metrics?|best|psnr|ssim)(_.*)?",
+    re.IGNORECASE,
 )
 """First parts of names of what a network is trained with or against, or judged by."""
 _OWN_NUMBERING = (

@@ -136,9 +136,7 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
     )
 
 
-def read_source(
-    path: Path, *, burst: bool, crop: Box | None = None, max_pixels: int = MAX_PIXELS
-) -> Picture | Burst:
+def read_source(path: Path, *, burst: bool, crop: Box | None = None, max_pixels: int = MAX_PIXELS) -> Picture | Burst:
     """Read an image or a burst, or a part of it.
 
     Args:

@@ -32,7 +32,9 @@ def image_seeds(seed: int | Iterable[int] | None, images: int) -> list[int]:
         return [secrets.randbits(32) for _ in range(images)]
     seed = plain(seed)
     seeds = (
-        [plain(own) for own in seed] if isinstance(seed, Iterable) and not isinstance(seed, str | bytes) else [seed] * images
+        [plain(own) for own in seed]
+        if isinstance(seed, Iterable) and not isinstance(seed, str | bytes)
+        else [seed] * images
     )
     if len(seeds) != images:
         raise DPIRError(f"There are {len(seeds)} seeds for {images} images: give one seed, or one per image.")
