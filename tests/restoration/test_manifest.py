@@ -171,9 +171,10 @@ def test_what_follows_a_disk_that_was_full_for_a_while_is_whole(tmp_path, monkey
 
     calls = []
     with Manifest(tmp_path) as manifest:
-        with monkeypatch.context() as patch, pytest.warns(UserWarning, match="No space left"):
-            patch.setattr(os, "write", full)
+        monkeypatch.setattr(os, "write", full)
+        with pytest.warns(UserWarning, match="No space left"):
             manifest.add([{"target": "a.png", "status": "restored"}], made_by)
+        monkeypatch.setattr(os, "write", write)
         manifest.add([{"target": "b.png", "status": "restored"}], made_by)
         manifest.add([{"target": "c.png", "status": "restored"}], made_by)
     records = Manifest(tmp_path).read()

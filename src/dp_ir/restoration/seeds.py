@@ -30,12 +30,9 @@ def image_seeds(seed: int | Iterable[int] | None, images: int) -> list[int]:
     """
     if seed is None:
         return [secrets.randbits(32) for _ in range(images)]
-    seed = plain(seed)
-    seeds = (
-        [plain(own) for own in seed]
-        if isinstance(seed, Iterable) and not isinstance(seed, str | bytes)
-        else [seed] * images
-    )
+    given: Any = plain(seed)
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    seeds = [plain(own) for own in given] if several else [given] * images
     if len(seeds) != images:
         raise DPIRError(f"There are {len(seeds)} seeds for {images} images: give one seed, or one per image.")
     return seeds
