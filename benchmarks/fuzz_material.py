@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import numpy as np
 import tifffile
 import torch
@@ -75,6 +76,26 @@ def images(folder: Path) -> list[Path]:
     keep("cmyk.jpg", photo.convert("CMYK"), icc_profile=profile)
     for options in ({}, {"lossless": True}):
         keep(f"{len(files)}.webp", photo.convert("RGBA"), exif=exif, icc_profile=srgb, **options)
+    for mode in ("L", "RGB"):
+        keep(f"{mode}.ppm", photo.convert(mode))
+    film = {"save_all": True, "append_images": [photo.rotate(90, expand=False)]}
+    for options in ({}, {"interlace": False, "transparency": 3}, film):
+        keep(f"{len(files)}.gif", photo.convert("P"), comment=b"sea", **options)
+    for mode, options in (("RGB", {}), ("RGBA", {"quality": 100, "subsampling": "4:4:4"}), ("RGB", film)):
+        keep(f"{len(files)}.avif", photo.convert(mode), exif=exif, icc_profile=srgb, xmp=b"<x:xmpmeta/>", **options)
+    wide = rgb.astype(np.uint16) * 4
+    further = {
+        "deep.ppm": b"P6\n# deep\n41 33\n1020\n" + wide.astype(">u2").tobytes(),
+        "numbers.avif": imagecodecs.avif_encode(wide, level=90, bitspersample=10, primaries=12, transfer=13),
+        "lossy.jxl": imagecodecs.jpegxl_encode(rgb, level=90),
+        "grey.jxl": imagecodecs.jpegxl_encode(rgb[..., 0], lossless=True, usecontainer=True),
+        "deep.jxl": imagecodecs.jpegxl_encode(wide * 64, lossless=True),
+        "float.jxl": imagecodecs.jpegxl_encode((rgb / 255).astype(np.float32), lossless=True),
+        "jpeg.jxl": imagecodecs.jpegxl_encode_jpeg((folder / "grey.jpg").read_bytes()),
+    }
+    for name, content in further.items():
+        files.append(folder / name)
+        files[-1].write_bytes(content)
     for form in TIFF_FORMS:
         files.append(folder / f"{len(files)}.tif")
         tifffile.imwrite(
@@ -91,8 +112,6 @@ def images(folder: Path) -> list[Path]:
         (rgb.astype(np.uint16) * 257, "rgb16.png"),
         (rgb[..., 0].astype(np.uint16) * 257, "grey16.png"),
     ):
-        import imagecodecs
-
         (folder / name).write_bytes(imagecodecs.png_encode(values))
         files.append(folder / name)
     files.append(folder / "rle.bmp")

@@ -54,6 +54,8 @@ def flattened(state):
         ({"model_ema": under("module", {"x": torch.ones(1)}), "model": {"state_dict": STATE}}, ["model_ema"]),
         ({"ema": {"x": torch.eye(3).to_sparse()}, "net": STATE}, ["ema"]),
         ({"enhancer": STATE, "detector": OTHER}, ["detector"]),
+        ({**STATE, "step": torch.tensor(4), "best_psnr": torch.tensor(30.0)}, ["step", "best_psnr"]),
+        ({"checkpoint": {"weights": {"state_dict": under("module", STATE)}, "epoch": 3}}, []),
         ({**STATE, "epoch": 3, "note": "x"}, []),
     ],
 )

@@ -1,4 +1,4 @@
-"""AVIF, JPEG XL and GIF: read as they show, written with what they came with."""
+"""AVIF, JPEG XL, GIF and PPM: read as they show, written with what they came with."""
 
 import io
 import struct
@@ -255,6 +255,48 @@ def test_gif_keeps_its_transparency_and_its_comment(tmp_path):
     assert notes_of(tmp_path / "photo.gif") == ""
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("largest", [1, 100, 255, 256, 1000, 65535])
+@pytest.mark.parametrize("layout", ["P{} {} {} {}\n", "P{}\n# by a scanner\n{}\t{}\r\n# 3 5\n{} "])
+def test_ppm_and_pgm_of_every_depth(tmp_path, channels, largest, layout):
+    array = np.random.default_rng(largest).integers(0, largest + 1, (20, 31, channels))
+    pixels = array.astype(np.uint8 if largest < 256 else ">u2").tobytes()
+    path = file_of(tmp_path, layout.format(6 if channels == 3 else 5, 31, 20, largest).encode() + pixels, ".x")
+    picture = read_image(path)
+    assert np.abs(picture.pixels - array / largest).max() < 1e-6
+    assert (picture.bit_depth, picture.grey) == (8 if largest < 256 else 16, channels == 1)
+    assert image_size(path) == (20, 31)
+    assert notes_of(path) == ""
+    path.write_bytes(path.read_bytes() * 2)
+    assert "what follows the first image" in notes_of(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_ppm_and_pgm_as_pillow_writes_them(tmp_path, mode):
+    image = Image.fromarray(smooth((20, 31, 3))).convert(mode)
+    image.save(tmp_path / "photo.ppm")
+    array = np.asarray(image).reshape(20, 31, -1)
+    assert np.abs(read_image(tmp_path / "photo.ppm").pixels * 255 - array).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"P6 4 4 255\n" + bytes(47), "ends within its pixels"),
+        (b"P5 4 4 0\n" + bytes(16), "its largest value is 0"),
+        (b"P5 4 4 65536\n" + bytes(32), "its largest value is 65536"),
+        (b"P5 4 4 100\n" + b"\xc8" * 16, "it holds 200, more than its largest value, 100"),
+        (b"P5 4 x\n" + bytes(16), "does not give width, height"),
+        (b"P5 4 0 255\n", "is 4x0 pixels"),
+        (b"P6 of meeting 3, notes", "no image of a known format"),
+        (b"P3 1 1 255 9 9 9", "no image of a known format"),
+    ],
+)
+def test_damaged_ppm_is_refused(content, words):
+    with pytest.raises(ImageReadError, match=words):
+        read_image(content)
+
+
 def announcing_more(kind):
     """A small file that says it has 60000 x 60000 pixels."""
     array = smooth((20, 31, 3))
@@ -262,13 +304,15 @@ def announcing_more(kind):
     if kind == "AVIF":
         Image.fromarray(array).save(stream, "AVIF")
         return stream.getvalue().replace(struct.pack(">II", 31, 20), struct.pack(">II", 60000, 60000))
+    if kind == "PPM":
+        return b"P6 60000 60000 255\n" + bytes(99)
     if kind == "GIF":
         Image.fromarray(array).save(stream, "GIF")
         return stream.getvalue()[:6] + struct.pack("<HH", 60000, 60000) + stream.getvalue()[10:]
     return jxl_files.header(60000, 60000) + bytes(99)
 
 
-@pytest.mark.parametrize("kind", ["AVIF", "GIF", "JPEG XL"])
+@pytest.mark.parametrize("kind", ["AVIF", "GIF", "JPEG XL", "PPM"])
 def test_the_announced_size_is_checked_before_anything_is_decoded(tmp_path, kind, monkeypatch):
     for decoder in ("avif_decode", "jpegxl_decode"):
         monkeypatch.setattr(imagecodecs, decoder, lambda *_args, **_options: pytest.fail("it was decoded"))
@@ -285,7 +329,7 @@ def refusal(data):
     return None
 
 
-@pytest.mark.parametrize("suffix", [".avif", ".jxl", ".gif"])
+@pytest.mark.parametrize("suffix", [".avif", ".jxl", ".gif", ".ppm"])
 def test_cut_and_changed_files_are_refused_in_one_sentence_or_read(tmp_path, suffix):
     rng = np.random.default_rng(0)
     stream = io.BytesIO()

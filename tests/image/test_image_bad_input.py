@@ -116,9 +116,10 @@ def test_flipped_bits_in_a_png(tmp_path):
     ("content", "words"),
     [
         (b"", ["empty", "0 bytes"]),
-        (b"hello, this is no image at all", ["no image of a known format", "TIFF, AVIF, JPEG XL, GIF or BMP"]),
+        (b"hello, this is no image at all", ["no image of a known format", "TIFF, AVIF, JPEG XL, GIF, PPM or BMP"]),
         (b"8BPS\0\1" + bytes(40), ["Photoshop"]),
         (b"\0\0\0\x18ftypheic" + bytes(40), ["HEIC"]),
+        (b"\xff\x4f\xff\x51" + bytes(40), ["JPEG 2000"]),
         (b"%PDF-1.7" + bytes(40), ["PDF"]),
         (b"%!PS-Adobe-3.0 EPSF-3.0" + bytes(40), ["no image of a known format"]),
         (b"II*\0\x10\0\0\0CR\x02\0" + bytes(40), ["RAW"]),

@@ -75,7 +75,7 @@ def test_a_scale_above_the_task_is_refused_before_any_photo():
     "asked", [{"scale": 0}, {"scale": -1}, {"scale": float("nan")}, {"scale": float("inf")}, {"width": 0}]
 )
 def test_what_is_no_size_is_refused(asked):
-    with pytest.raises(ImageWriteError, match="expected a number above 0"):
+    with pytest.raises(ImageWriteError, match="expected a finite number above 0"):
         OutputSize(**asked)
 
 

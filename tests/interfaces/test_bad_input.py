@@ -192,6 +192,30 @@ def test_a_bundle_that_cannot_run_is_refused_before_anything_is_written(dp_ir, o
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.jpg", b"", ("empty (0 bytes)", "expected an image")),
+        ("diary.PNG", b"Dear diary", ("no image of a known format",)),
+        ("camera.dng", b"II*\0", ("camera.dng",)),
+        ("camera.nef", b"Dear diary", ("no image of a known format",)),
+        ("gone.jpg", None, ("gone.jpg", "does not exist")),
+        ("holiday/gone.jpg", None, ("gone.jpg", "does not exist")),  # a hub has no such photos
+        ("holiday.jpg/", None, ("no readable config.json", "or a file")),
+    ],
+)
+def test_what_is_named_as_a_photo_is_spoken_of_as_a_photo(dp_ir, tmp_path, monkeypatch, name, content, words):
+    monkeypatch.chdir(tmp_path)
+    if name.endswith("/"):
+        Path(name).mkdir()
+    elif content is not None:
+        Path(name).write_bytes(content)
+    result = dp_ir("info", name)
+    assert_one_sentence(result, *words)
+    assert "weight file" not in result.stderr
+    assert "shipped bundles" not in result.stderr
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickle_that_tries_to_run_code_does_not(dp_ir, own_bundle, photos, tmp_path, legacy):
     trace, pickle = tmp_path / "trace", tmp_path / "canary.pth"

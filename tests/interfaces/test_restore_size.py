@@ -82,7 +82,7 @@ def test_samples_and_too_little_memory_do_not_change_a_second_run(bundle, photos
     assert np.array_equal(restored("samples", samples=2)[0], whole)
     # What the first result takes fits, what the second one takes does not.
     monkeypatch.setattr(files, "budget", lambda *_: files.CANVAS_BYTES * 48 * 64)
-    with pytest.warns(TilingNote, match=r"a\.jpg, restored twice, gives 0 megapixels, more than fit"):
+    with pytest.warns(TilingNote, match=r"a\.jpg, restored twice, gives 144x108 pixels, more than fit"):
         (streamed,) = restored("streamed")
     np.testing.assert_allclose(streamed, whole, atol=1)
     for told in shares.values():
@@ -90,7 +90,10 @@ def test_samples_and_too_little_memory_do_not_change_a_second_run(bundle, photos
         assert told[0] < 0.3
         assert told[-1] == pytest.approx(1)
     monkeypatch.setattr(files, "budget", lambda *_: files.CANVAS_BYTES * 48 * 64 - 1)
-    with pytest.warns(TilingNote), pytest.raises(ImageWriteError, match=r"a\.jpg would be restored twice.*--scale 4"):
+    with (
+        pytest.warns(TilingNote),
+        pytest.raises(ImageWriteError, match=r"a\.jpg would be restored twice.*of 64x48 pixels.*--scale 4"),
+    ):
         restored("refused")
     samples = ("samples-1.tif", "samples-2.tif", "samples-mean.tif", "samples-std.png")
     assert listing(tmp_path) == sorted(["in/a.jpg", "in/b.png", "whole.tif", "streamed.tif", *samples])
@@ -101,7 +104,7 @@ def test_the_time_of_both_runs_is_said_before(bundle, photos, tmp_path, monkeypa
     monkeypatch.setattr(files, "LONG", 100)
     monkeypatch.setattr(files, "expected_seconds", lambda _, pixels, **__: told.append(pixels) or 300.0)
     restoration = Restoration.from_pretrained(bundle, device="cpu")
-    with pytest.warns(LongJobNote, match=r"a\.jpg, restored twice, gives 0 megapixels, which will take about 5 min"):
+    with pytest.warns(LongJobNote, match=r"a\.jpg, restored twice, gives 128x96 pixels, which will take about 5 min"):
         files.restore_file(restoration, LocalJob(photos / "a.jpg", tmp_path / "a.png"), size=OutputSize(scale=8))
     assert told == [48 * 64 + 96 * 128]
 

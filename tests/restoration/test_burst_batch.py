@@ -107,7 +107,7 @@ def test_a_result_among_the_frames_of_a_burst_that_was_found_is_refused(tmp_path
     folder = burst(tmp_path / "in" / "a", "png")
     plan = plan_batch([tmp_path / "in"], folder / "out.png", bursts=True)
     assert not plan.jobs
-    assert "would lie among the frames" in plan.settled[0].reason
+    assert f"would lie in the input {folder}" in plan.settled[0].reason
 
 
 # Linear results -----------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_the_content_tells_what_is_an_image(tmp_path):
     folder = tmp_path / "in"
     for name, format in (("a.jfif", "JPEG"), ("b", "PNG"), ("c.dat", "WEBP"), ("d.jpe", "JPEG"), ("e.bin", "TIFF")):
         photo(folder / name, format)
-    for name, format in (("f.gif", "GIF"), ("g.x", "AVIF")):
+    for name, format in (("f.gif", "GIF"), ("g.x", "AVIF"), ("h.pgm", "PPM")):
         photo(folder / name, format)
     photo(folder / "h.tga", "TGA")
     (folder / "i.heic").write_bytes(HEIC)
@@ -54,7 +54,7 @@ def test_the_content_tells_what_is_an_image(tmp_path):
     photo(folder / ".thumb.jpg", "JPEG")
     photo(folder / ".cache" / "l.jpg", "JPEG")
     restored, left_out = batch(folder, tmp_path / "out")
-    assert restored == ["a.jfif", "b", "c.dat", "d.jpe", "e.bin", "f.gif", "g.x"]
+    assert restored == ["a.jfif", "b", "c.dat", "d.jpe", "e.bin", "f.gif", "g.x", "h.pgm"]
     assert left_out == {
         "hidden": 2,
         ".tga": 1,
@@ -104,7 +104,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
     (outcome,) = plan_batch([tmp_path / "in"], tmp_path / "out").settled
     assert outcome.status is Status.FAILED
     assert outcome.reason.endswith(
-        "holds no image: expected PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, GIF, BMP files, found 1 Photoshop document."
+        "expected PNG, JPEG, WebP, TIFF, AVIF, JPEG XL, GIF, PPM, BMP files, found 1 Photoshop document."
     )
 
 

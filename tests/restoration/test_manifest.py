@@ -1,5 +1,6 @@
 """The manifest: what it keeps, what it survives, and what a second run makes of it."""
 
+import errno
 import json
 import os
 import warnings
@@ -154,6 +155,31 @@ def test_a_torn_last_line_is_passed_over_and_ended(folder):
     (folder / "out" / "b.png").unlink()
     assert batch(folder) == {"a.png": "skipped", "b.png": "restored", "c.png": "skipped"}
     assert Manifest(folder / "out").read()["b.png"].status == "restored"
+
+
+@pytest.mark.parametrize("written", [0, 40, 700])
+def test_what_follows_a_disk_that_was_full_for_a_while_is_whole(tmp_path, monkeypatch, written):
+    """The lines on how results are made and of the first one do not, or in part, reach the disk."""
+    write, made_by = os.write, {"bundle": "sr4", "networks": "x" * 600}
+
+    def full(descriptor, data):
+        if not written or not calls:
+            calls.append(written)
+            if written:
+                return write(descriptor, data[:written])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    calls = []
+    with Manifest(tmp_path) as manifest:
+        monkeypatch.setattr(os, "write", full)
+        with pytest.warns(UserWarning, match="No space left"):
+            manifest.add([{"target": "a.png", "status": "restored"}], made_by)
+        monkeypatch.setattr(os, "write", write)
+        manifest.add([{"target": "b.png", "status": "restored"}], made_by)
+        manifest.add([{"target": "c.png", "status": "restored"}], made_by)
+    records = Manifest(tmp_path).read()
+    assert set(records) == {"b.png", "c.png"}
+    assert all(record.made_by == made_by for record in records.values())
 
 
 @pytest.mark.parametrize(

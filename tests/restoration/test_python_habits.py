@@ -31,7 +31,9 @@ def test_no_seed_is_one_by_chance_that_is_told():
     assert len(set(restoration(IMAGE.repeat(3, 1, 1, 1), seed=None).seeds)) == 3
 
 
-@pytest.mark.parametrize("number", [np.int64, np.uint8, torch.tensor], ids=["int64", "uint8", "tensor"])
+@pytest.mark.parametrize(
+    "number", [np.int64, np.uint8, np.array, torch.tensor], ids=["int64", "uint8", "array", "tensor"]
+)
 def test_numbers_of_other_libraries_are_numbers(number):
     restoration = local_restoration()
     given = {"seed": 7, "steps": 2, "num_samples": 2, "tile": 64, "tau": 200}
@@ -44,7 +46,7 @@ def test_numbers_of_other_libraries_are_numbers(number):
     assert torch.equal(restoration(both, seed=torch.tensor([1, 2])).image, seeds)
 
 
-@pytest.mark.parametrize("seed", [True, np.float64(1.5), "7", -1])
+@pytest.mark.parametrize("seed", [True, np.float64(1.5), "7", b"7", -1])
 def test_what_is_no_seed_is_refused(seed):
     with pytest.raises(DPIRError, match="The seed is"):
         local_restoration()(IMAGE, seed=seed)
@@ -63,6 +65,23 @@ def test_the_content_of_a_file_and_an_open_file_are_images(tmp_path, format):
     assert not buffer.closed
     with path.open("rb") as file:
         assert np.array_equal(read_image(file).pixels, read_image(path).pixels)
+
+
+def test_what_stands_for_a_path_is_one(tmp_path):
+    class Place:
+        def __fspath__(self):
+            return str(tmp_path / "photo.png")
+
+    Image.new("RGB", (12, 9), (10, 120, 240)).save(Place())
+    restoration = local_restoration()
+    assert np.array_equal(restoration(Place()).image.pixels, restoration(tmp_path / "photo.png").image.pixels)
+
+
+def test_an_array_of_the_other_byte_order_is_one(tmp_path):
+    array = (photo(16, 12)[0].permute(1, 2, 0).numpy() * 65535).astype(np.uint16)
+    restoration = local_restoration()
+    found, expected = restoration(array.astype(">u2")).image, restoration(array).image
+    assert np.array_equal(found, expected)
 
 
 def test_bytes_that_are_no_image_are_refused(tmp_path):

@@ -155,7 +155,10 @@ def read_config(folder: str | Path) -> BundleConfig:
         with path.open("rb") as handle:
             content = json.loads(handle.read(_CONFIG_LIMIT))
     except OSError as error:
-        raise BundleError(f"{folder} is not a bundle: it has no readable {CONFIG_NAME} ({error.strerror}).") from error
+        raise BundleError(
+            f"{folder} is not a bundle: it has no readable {CONFIG_NAME} ({error.strerror}); name the folder of a "
+            "bundle, or a file."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON ({error}): write the bundle again.") from error
     return _parse(content, path)

@@ -29,9 +29,10 @@ _GROUPS = tuple(dict.fromkeys((*(f"{key}." for key in (*_AVERAGED, *WRAPPING_KEY
 _COUNTERS = frozenset({"n_averaged", "num_updates", "total_ops", "total_params"})
 """Last parts of names that averaging and profilers add; no network has such numbers."""
 _BESIDE = re.compile(
-    r"(.*_)?(loss\w*|criterion|lpips|vgg\d*|percep\w*|disc\w*|critic|net_?d|metrics?)(_.*)?", re.IGNORECASE
+    r"(.*_)?(loss\w*|criterion|lpips|vgg\d*|percep\w*|disc\w*|critic|net_?d|metrics?|best|psnr|ssim)(_.*)?",
+    re.IGNORECASE,
 )
-"""First parts of names of what a network is trained with or against."""
+"""First parts of names of what a network is trained with or against, or judged by."""
 _OWN_NUMBERING = (
     "model.",
     "net.",
@@ -173,8 +174,8 @@ def _states(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
     for key in WRAPPING_KEYS:
         yield from _states(content.get(key), (*path, key))
     for key, value in content.items():
-        if isinstance(key, str) and key not in WRAPPING_KEYS and _is_state(value):
-            yield (*path, key), value
+        if isinstance(key, str) and key not in WRAPPING_KEYS:
+            yield from _states(value, (*path, key))
     if own := {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}:
         yield path, own
 
@@ -182,8 +183,7 @@ def _states(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 def _parts(state: dict[str, Tensor], depth: int) -> Iterator[dict[str, Tensor]]:
     """A state dict, itself without what is beside its network, and groups of its names."""
     yield _without_prefixes(state)
-    counted = {name: value for name, value in state.items() if name.rpartition(".")[2] not in _COUNTERS}
-    plain = _without_prefixes(counted)
+    plain = _without_prefixes({name: value for name, value in state.items() if not _counts(name, value)})
     network = {name: value for name, value in plain.items() if not _BESIDE.fullmatch(name.partition(".")[0])}
     if 0 < len(network) < len(state):
         yield _without_prefixes(network)
@@ -191,6 +191,12 @@ def _parts(state: dict[str, Tensor], depth: int) -> Iterator[dict[str, Tensor]]:
         part = {name.removeprefix(prefix): value for name, value in network.items() if name.startswith(prefix)}
         if 0 < len(part) < len(network) and "" not in part:
             yield from _parts(part, depth - 1)
+
+
+def _counts(name: str, value: Tensor) -> bool:
+    """Whether a tensor is a counter: by its name, or as a whole number that is part of no layer."""
+    is_number = "." not in name and not value.ndim and not value.is_floating_point()
+    return is_number or name.rpartition(".")[2] in _COUNTERS
 
 
 def _is_state(content: Any) -> bool:

@@ -14,8 +14,9 @@ from typing import BinaryIO
 from dp_ir.errors import ImageReadError
 from dp_ir.image.avif_header import avif_header
 from dp_ir.image.jxl_header import CODESTREAM, jxl_header
+from dp_ir.image.pnm import is_pnm, pnm_header
 
-FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "GIF", "BMP")
+FORMATS = ("PNG", "JPEG", "WebP", "TIFF", "AVIF", "JPEG XL", "GIF", "PPM", "BMP")
 
 MAX_PIXELS = 200_000_000
 """Default limit on width times height: above any camera sold, below what exhausts a workstation."""
@@ -43,6 +44,7 @@ _FOREIGN_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"8BPS", "a Photoshop document"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 file"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
     (0, b"v/1\x01", "an OpenEXR file"),
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
@@ -62,6 +64,8 @@ def identify(head: bytes) -> str | None:
         return "BMP"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "GIF"
+    if is_pnm(head):
+        return "PPM"
     if head.startswith((CODESTREAM, b"\0\0\0\x0cJXL \r\n\x87\n")):
         return "JPEG XL"
     if head[4:8] == b"ftyp" and _AVIF_BRANDS & {head[8:12], *_further_brands(head)}:
@@ -210,5 +214,6 @@ _DIMENSIONS: dict[str, Callable[[BinaryIO], tuple[int, int]]] = {
     "AVIF": lambda file: avif_header(file).size,
     "JPEG XL": lambda file: jxl_header(file).size,
     "GIF": _gif,
+    "PPM": lambda file: pnm_header(file).size,
     "BMP": _bmp,
 }

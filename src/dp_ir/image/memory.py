@@ -45,7 +45,7 @@ def from_array(array: NDArray[Any]) -> Picture:
         raise ImageReadError(f"{name} is empty, expected at least one pixel.")
     if array.dtype == np.uint8:
         values, bit_depth = scaled(array, 255.0), 8
-    elif array.dtype == np.uint16:
+    elif array.dtype.newbyteorder("=") == np.uint16:
         values, bit_depth = scaled(array, 65535.0), 16
     elif array.dtype == np.bool_:
         values, bit_depth = array.astype(np.float32), 8

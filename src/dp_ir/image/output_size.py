@@ -46,7 +46,7 @@ class OutputSize:
             )
         for name, value in asked.items():
             if not (math.isfinite(value) and value > 0):
-                raise ImageWriteError(f"The {name} asked for is {value}: expected a number above 0.")
+                raise ImageWriteError(f"The {name} asked for is {value}: expected a finite number above 0.")
 
     def check_factor(self, factor: float | None) -> None:
         """Refuse a scale above what a task gives; raises ImageWriteError. None: what it gives is not known yet."""

@@ -32,6 +32,7 @@ from dp_ir.image.memory import samples_from_pil
 from dp_ir.image.metadata import gathered
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import decode_png
+from dp_ir.image.pnm import decode_pnm
 from dp_ir.image.resolution import Resolution
 from dp_ir.image.samples import Samples, further_frames, to_picture
 from dp_ir.image.segments import jpeg_metadata, without_metadata
@@ -167,6 +168,8 @@ def _decode(kind: str, file: BinaryIO, name: str, max_pixels: int) -> Samples:
         return _decode_jpeg(jpeg, name, kind, (width, height))
     if kind == "JPEG":
         return _decode_jpeg(file.read(), name, kind, (width, height))
+    if kind == "PPM":
+        return decode_pnm(file, name)
     image = _PILLOW[kind](file, name)
     _check_announced(image, (width, height))
     if isinstance(image, GifImagePlugin.GifImageFile):

@@ -20,9 +20,11 @@ from dp_ir.checkpoints.unwrap import groups
 from dp_ir.checkpoints.weights import read_content, read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
-from dp_ir.image import read_image
-from dp_ir.image.headers import HEAD_BYTES, identify
+from dp_ir.image import IMAGE_SUFFIXES, read_image
+from dp_ir.image.headers import identify
+from dp_ir.image.kinds import head_of
 from dp_ir.image.photo_facts import photo_facts
+from dp_ir.image.raw import RAW_SUFFIXES
 from dp_ir.tasks import get_task
 from dp_ir.tasks.choice import findings
 
@@ -37,12 +39,14 @@ def describe(source: str) -> dict[str, Any]:
 
     Raises:
         BundleError, CheckpointError, UnsafeCheckpointError, MissingExtraError: as `read_bundle` and `read_network`.
-        ImageReadError: a photo cannot be read.
+        ImageReadError: a photo cannot be read, or a name that ends like a photo's is none of a file.
         ScheduleError: a schedule or chain is none that could be run.
     """
+    path = Path(source)
+    named_as_photo = path.suffix.lower() in (*IMAGE_SUFFIXES, *RAW_SUFFIXES)
+    if not path.is_dir() and (named_as_photo or identify(head_of(path)) is not None):
+        return _photo(path)
     file = locate_file(source)
-    if file is not None and _is_image(file):
-        return _photo(file)
     return _bundle(locate_bundle(source)) if file is None else _file(file)
 
 
@@ -57,14 +61,6 @@ def readable(description: Mapping[str, Any]) -> str:
     elif "kind" in description:
         description = _in_words(description)
     return "\n".join(_lines(description, ""))
-
-
-def _is_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return identify(file.read(HEAD_BYTES)) is not None
-    except OSError:
-        return False  # what reads weights says why
 
 
 def _photo(path: Path) -> dict[str, Any]:

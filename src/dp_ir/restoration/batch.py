@@ -118,9 +118,7 @@ def plan_batch(
             reason = f"The result of {entry.source} would overwrite the input {blocked[0]}: choose another output."
             settled.append(Outcome(entry.source, Status.FAILED, reason=reason))
         elif real(target.parent) in sources:
-            reason = (
-                f"The result of {entry.source} would lie among the frames in {target.parent}: choose another output."
-            )
+            reason = f"The result of {entry.source} would lie in the input {target.parent}: choose another output."
             settled.append(Outcome(entry.source, Status.FAILED, reason=reason))
         elif isinstance(target, Path) and isinstance(output.place, Path) and (reason := way_out(target, output.place)):
             settled.append(Outcome(entry.source, Status.FAILED, reason=reason))

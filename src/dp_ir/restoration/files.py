@@ -106,7 +106,7 @@ def restore_file(
     if look is not None and not isinstance(source, Burst):
         look(photo_facts(source))
     pixels = whole[0] * whole[1]
-    gives = f"{job.source.name}{', restored twice,' if again else ''} gives {pixels / 1e6:.0f} megapixels"
+    gives = f"{job.source.name}{', restored twice,' if again else ''} gives {whole[1]}x{whole[0]} pixels"
     if pixels > LONG and not restoration.takes_bursts:
         seconds = expected_seconds(restoration, before + pixels, num_samples=job.samples, memory=memory, **settings)
         warnings.warn(f"{gives}, which will take about {duration(seconds)}.", LongJobNote, stacklevel=2)
@@ -124,8 +124,9 @@ def restore_file(
             )
         if CANVAS_BYTES * before > free:
             raise ImageWriteError(
-                f"{job.source.name} would be restored twice, and the first result, of {before / 1e6:.0f} megapixels, "
-                f"does not fit into memory: restore it to a file (--scale {scale}), and that file once more."
+                f"{job.source.name} would be restored twice, and the first result, of {scale * given[1]}x"
+                f"{scale * given[0]} pixels, does not fit into memory: restore it to a file (--scale {scale}), and "
+                "that file once more."
             )
     if again and isinstance(source, Picture):
         share = before / (before + pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias, cast
@@ -24,7 +25,7 @@ from dp_ir.image.picture import Picture, to_tensor, with_pixels
 from dp_ir.image.reading import read_image
 from dp_ir.restoration.tiling import Window
 
-ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | Path | bytes | BinaryIO
+ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str] | bytes | BinaryIO
 """What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]; bytes, a file's content."""
 
 BURST_CHANNELS = 4
@@ -107,8 +108,8 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
         ImageReadError: it is not an image, not readable, empty, not finite, or of another range than [0, 1]; an image
             where a burst is asked for, or the reverse.
     """
-    if isinstance(image, str | Path):
-        image = read_source(image, burst=burst)
+    if isinstance(image, str | os.PathLike):
+        image = read_source(Path(image), burst=burst)
     elif not burst and (isinstance(image, bytes | bytearray | memoryview) or hasattr(image, "read")):
         image = read_image(cast(bytes, image))
     if burst and not isinstance(image, Burst):
@@ -135,9 +136,7 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
     )
 
 
-def read_source(
-    path: str | Path, *, burst: bool, crop: Box | None = None, max_pixels: int = MAX_PIXELS
-) -> Picture | Burst:
+def read_source(path: Path, *, burst: bool, crop: Box | None = None, max_pixels: int = MAX_PIXELS) -> Picture | Burst:
     """Read an image or a burst, or a part of it.
 
     Args:

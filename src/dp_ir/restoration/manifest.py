@@ -124,6 +124,7 @@ class Manifest:
         try:
             write()
         except (OSError, DPIRError) as error:
+            self._numbers.clear()  # what they stand for is perhaps not written
             # Where there is no folder, no result can be written either, and that is said of each.
             if not self._silent and (isinstance(self.folder, Url) or self.folder.is_dir()):
                 reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -162,9 +163,13 @@ class _FileSheet:
                 if os.read(self._descriptor, 1) != b"\n":
                     lines = ["", *lines]  # ends the torn line of a killed run
         data = "".join(f"{line}\n" for line in lines).encode()
-        while data:  # one call where the disk allows, so that the lines of two runs do not mix
-            data = data[os.write(self._descriptor, data) :]
-        os.fsync(self._descriptor)
+        try:
+            while data:  # one call where the disk allows, so that the lines of two runs do not mix
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError:
+            self.close()  # opened anew, the torn line is ended
+            raise
 
     def close(self) -> None:
         if self._descriptor is not None:

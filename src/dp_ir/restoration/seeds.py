@@ -14,10 +14,8 @@ from dp_ir.errors import DPIRError
 
 
 def plain(number: Any) -> Any:
-    """A number of numpy, or a tensor that holds one, as Python's own; anything else as it is."""
-    return (
-        number.item() if isinstance(number, np.generic) or (isinstance(number, Tensor) and not number.ndim) else number
-    )
+    """A number of numpy, or an array or a tensor without dimensions, as Python's own; anything else as it is."""
+    return number.item() if isinstance(number, np.generic | np.ndarray | Tensor) and not number.ndim else number
 
 
 def image_seeds(seed: int | Iterable[int] | None, images: int) -> list[int]:
@@ -32,10 +30,9 @@ def image_seeds(seed: int | Iterable[int] | None, images: int) -> list[int]:
     """
     if seed is None:
         return [secrets.randbits(32) for _ in range(images)]
-    seed = plain(seed)
-    seeds = (
-        [plain(own) for own in seed] if isinstance(seed, Iterable) and not isinstance(seed, str) else [seed] * images
-    )
+    given: Any = plain(seed)
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    seeds = [plain(own) for own in given] if several else [given] * images
     if len(seeds) != images:
         raise DPIRError(f"There are {len(seeds)} seeds for {images} images: give one seed, or one per image.")
     return seeds
