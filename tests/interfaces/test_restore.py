@@ -338,6 +338,30 @@ def test_a_named_file_and_the_manifest_of_its_folder_agree(dp_ir, bundle, photos
     assert [json.loads(line).get("reason") for line in as_json] == ["made with seed 7 instead of 0", "", None]
 
 
+def test_a_failure_says_nothing_of_files_that_others_made(dp_ir, bundle, photos, tmp_path):
+    target, broken = tmp_path / "large.png", tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    common = ("-o", target, "-b", bundle, "--device", "cpu")
+    assert dp_ir("restore", broken, *common).exit_code == 1
+    target.write_bytes(b"precious")  # a person's own
+    refused = dp_ir("restore", photos / "a.jpg", *common)
+    assert refused.exit_code == 1
+    assert "nothing says that it is a result of" in refused.stderr
+    assert target.read_bytes() == b"precious"
+
+
+def test_a_failure_leaves_the_result_before_which_may_be_replaced(dp_ir, bundle, photos, tmp_path):
+    target, broken = tmp_path / "large.png", tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    common = ("-o", target, "-b", bundle, "--device", "cpu")
+    assert dp_ir("restore", photos / "a.jpg", *common).exit_code == 0
+    first = target.read_bytes()
+    assert dp_ir("restore", broken, *common).exit_code == 1
+    assert target.read_bytes() == first
+    assert dp_ir("restore", photos / "a.jpg", *common, "--seed", 7).exit_code == 0
+    assert target.read_bytes() != first
+
+
 def test_a_named_file_that_nobody_knows_is_left_alone(dp_ir, bundle, photos, tmp_path):
     target = tmp_path / "large.png"
     target.write_bytes(b"precious")

@@ -44,6 +44,8 @@ class History:
             return None
         record = self._records.get(self._manifest.key(job.targets[0])) if self._manifest is not None else None
         named = self._output.is_file
+        if record is not None and record.status == Status.FAILED.value and not record.has_result:
+            record = None  # the file is of another origin
         if record is None and named:
             return Outcome(
                 job.source,
