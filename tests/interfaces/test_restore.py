@@ -268,17 +268,17 @@ def test_what_is_found_of_photos_is_told_to_programs_and_its_advice_to_people(dp
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     described = json.loads(dp_ir("info", tmp_path / "in" / "a.png", "--json").stdout)
     names = ("width", "height", "noise", "blockiness", "fineness", "task", "advice")
-    assert lines[0]["photo"] == {name: described[name] for name in names}
-    assert lines[0]["photo"]["task"] == "photo"
-    assert "--task deblur" in lines[0]["photo"]["advice"]
+    assert lines[0]["facts"] == {name: described[name] for name in names}
+    assert lines[0]["facts"]["task"] == "photo"
+    assert "--task deblur" in lines[0]["facts"]["advice"]
     for line, name in zip(lines, ("a.png", "b.png"), strict=False):
         assert f"{name}: {described['advice']}" in line["notes"]
         assert result.stderr.count(f"dp-ir: note: {name}: {described['advice']}") == 1
     assert result.stderr.count("photos of at most 2 megapixels") == 1
     written = [json.loads(line) for line in (tmp_path / "out" / MANIFEST).read_text().splitlines()]
-    assert [entry["photo"] for entry in written if entry.get("status") == "restored"] == [lines[0]["photo"]] * 2
+    assert [entry["facts"] for entry in written if entry.get("status") == "restored"] == [lines[0]["facts"]] * 2
     named = dp_ir("restore", tmp_path / "in" / "a.png", "-o", tmp_path / "named.png", *common, "--json", "-b", "photo")
-    assert json.loads(named.stdout.splitlines()[0])["photo"] == {}
+    assert json.loads(named.stdout.splitlines()[0])["facts"] == {}
     assert "It is soft" not in named.stderr
 
 

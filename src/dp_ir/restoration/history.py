@@ -123,7 +123,7 @@ def recorded(
             "targets": [manifest.key(path) for path in outcome.targets],
             **({"reason": outcome.reason} if outcome.reason else {}),
             **({"notes": outcome.notes} if outcome.notes else {}),
-            **({"photo": dict(outcome.photo)} if outcome.photo else {}),
+            **({"facts": dict(outcome.facts)} if outcome.facts else {}),
             "seconds": round(outcome.seconds, 3),
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **(asdict(outcome.stamp) if outcome.stamp is not None else {}),
