@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict[str, Sequence[str]]] = {
         "bands": ("score.lpips=0", "score.lpips_half=0"),
         "bands, LPIPS": ("score.lpips=14", "score.lpips_half=0"),
         "LPIPS, LPIPS 1/2": ("score.bands=0",),
-        "bands x 4, LPIPS, LPIPS 1/2": ("score.bands=4",),
+        "bands x 4, LPIPS, LPIPS 1/2": ("score.bands=8",),
     },
     "draws": {
         "4 observations x 2 draws": (),

@@ -268,17 +268,17 @@ def test_what_is_found_of_photos_is_told_to_programs_and_its_advice_to_people(dp
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     described = json.loads(dp_ir("info", tmp_path / "in" / "a.png", "--json").stdout)
     names = ("width", "height", "noise", "blockiness", "fineness", "task", "advice")
-    assert lines[0]["photo"] == {name: described[name] for name in names}
-    assert lines[0]["photo"]["task"] == "photo"
-    assert "--task deblur" in lines[0]["photo"]["advice"]
+    assert lines[0]["facts"] == {name: described[name] for name in names}
+    assert lines[0]["facts"]["task"] == "photo"
+    assert "--task deblur" in lines[0]["facts"]["advice"]
     for line, name in zip(lines, ("a.png", "b.png"), strict=False):
         assert f"{name}: {described['advice']}" in line["notes"]
         assert result.stderr.count(f"dp-ir: note: {name}: {described['advice']}") == 1
     assert result.stderr.count("photos of at most 2 megapixels") == 1
     written = [json.loads(line) for line in (tmp_path / "out" / MANIFEST).read_text().splitlines()]
-    assert [entry["photo"] for entry in written if entry.get("status") == "restored"] == [lines[0]["photo"]] * 2
+    assert [entry["facts"] for entry in written if entry.get("status") == "restored"] == [lines[0]["facts"]] * 2
     named = dp_ir("restore", tmp_path / "in" / "a.png", "-o", tmp_path / "named.png", *common, "--json", "-b", "photo")
-    assert json.loads(named.stdout.splitlines()[0])["photo"] == {}
+    assert json.loads(named.stdout.splitlines()[0])["facts"] == {}
     assert "It is soft" not in named.stderr
 
 
@@ -336,6 +336,30 @@ def test_a_named_file_and_the_manifest_of_its_folder_agree(dp_ir, bundle, photos
     assert "2 skipped" in folder.stdout
     as_json = dp_ir("restore", photos, "-o", out, *common, "--json").stdout.splitlines()
     assert [json.loads(line).get("reason") for line in as_json] == ["made with seed 7 instead of 0", "", None]
+
+
+def test_a_failure_says_nothing_of_files_that_others_made(dp_ir, bundle, photos, tmp_path):
+    target, broken = tmp_path / "large.png", tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    common = ("-o", target, "-b", bundle, "--device", "cpu")
+    assert dp_ir("restore", broken, *common).exit_code == 1
+    target.write_bytes(b"precious")  # a person's own
+    refused = dp_ir("restore", photos / "a.jpg", *common)
+    assert refused.exit_code == 1
+    assert "nothing says that it is a result of" in refused.stderr
+    assert target.read_bytes() == b"precious"
+
+
+def test_a_failure_leaves_the_result_before_which_may_be_replaced(dp_ir, bundle, photos, tmp_path):
+    target, broken = tmp_path / "large.png", tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    common = ("-o", target, "-b", bundle, "--device", "cpu")
+    assert dp_ir("restore", photos / "a.jpg", *common).exit_code == 0
+    first = target.read_bytes()
+    assert dp_ir("restore", broken, *common).exit_code == 1
+    assert target.read_bytes() == first
+    assert dp_ir("restore", photos / "a.jpg", *common, "--seed", 7).exit_code == 0
+    assert target.read_bytes() != first
 
 
 def test_a_named_file_that_nobody_knows_is_left_alone(dp_ir, bundle, photos, tmp_path):

@@ -138,8 +138,11 @@ def test_a_burst_of_results_is_none(tmp_path):
     out = folder / "out"
     manifest = Manifest(out)
     plan = plan_batch([folder], out, bursts=True, manifest=manifest)
-    run = lambda jobs: run_batch(jobs, lambda job: photo(job.target, "PNG"))  # noqa: E731
-    list(carry_out(plan, run, manifest))
+
+    def process(job):
+        photo(job.target, "PNG")
+
+    list(carry_out(plan, lambda jobs: run_batch(jobs, process), manifest))
     plan = plan_batch([folder], tmp_path / "elsewhere", bursts=True)
     assert [job.source.name for job in plan.jobs] == ["night"]
     assert plan.left_out == {"from earlier runs": 1}

@@ -119,11 +119,11 @@ def test_saving_an_own_module_names_what_cannot_be_saved(tmp_path):
 
 
 def test_measured_quality_is_that_of_the_bundle_as_it_is():
-    assert Restoration.from_pretrained("sr4", device="cpu").settings.quality
-    changed = Restoration.from_pretrained("sr4", tau=300, device="cpu").settings
+    assert Restoration.from_pretrained("photo", device="cpu").settings.quality
+    changed = Restoration.from_pretrained("photo", tau=300, device="cpu").settings
     assert (changed.quality, changed.licence) == ({}, "Apache-2.0")
     with pytest.warns(UnseenPartnersWarning):
-        replaced = Restoration.from_pretrained("sr4", restorer=double, device="cpu").settings
+        replaced = Restoration.from_pretrained("photo", restorer=double, device="cpu").settings
     assert (replaced.quality, replaced.licence) == ({}, "")
 
 

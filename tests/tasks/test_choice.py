@@ -206,7 +206,7 @@ def test_a_long_job_says_its_size_and_time_before_it_begins(photo, tmp_path, mon
     monkeypatch.setattr(files, "LONG", 2_999)
     monkeypatch.setattr(files, "expected_seconds", lambda *_, **settings: order.append(settings) or 200.0)
     path = photo("photo.png", 60, 50)
-    with pytest.warns(LongJobNote, match=r"photo\.png gives 0 megapixels, which will take about 3\.3 minutes"):
+    with pytest.warns(LongJobNote, match=r"photo\.png gives 60x50 pixels, which will take about 3\.3 minutes"):
         files.restore_file(enlarging(1), LocalJob(path, tmp_path / "out.png", 1), seed=3)
     assert order == [{"num_samples": 1, "memory": None, "seed": 3}]
     with warnings.catch_warnings():

@@ -131,7 +131,7 @@ def test_card_of_a_fusion_trained_through_its_chain(settings: list[str], partner
     record = load_network(run_tiny("fusion-sr4", settings, tmp_path / "run", "optim.steps=2", *partners))[1]
     assert chain_settings(record.chain)["steps"] == 2
     assert record.card["training"]["objective"] == "energy-score"
-    assert record.card["training"]["score"] == asdict(ScoreRecipe(bands=1, lpips=0, lpips_half=0))
+    assert record.card["training"]["score"] == asdict(ScoreRecipe(bands=2, lpips=0, lpips_half=0))
 
 
 def test_a_foreign_restorer_is_a_partner_in_its_own_units(

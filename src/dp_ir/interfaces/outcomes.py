@@ -22,7 +22,7 @@ def report(
         outcomes: of a batch.
         left_out: how many files of folders were no input, by kind.
         as_json: one JSON object per line on standard output: an outcome has "source", "status", "targets", "reason",
-            "seconds", "notes" and "photo", which has the facts, "task" and "advice" of `dp-ir info --json` where the
+            "seconds", "notes" and "facts", which has the facts, "task" and "advice" of `dp-ir info --json` where the
             task was chosen; the last line has "summary", with a number per status, "left_out" by kind, and
             "seconds".
         to_stderr: leave standard output to the result.
@@ -57,7 +57,7 @@ def _json(outcome: Outcome) -> str:
             "reason": outcome.reason,
             "seconds": round(outcome.seconds, 3),
             "notes": outcome.notes,
-            "photo": dict(outcome.photo),
+            "facts": dict(outcome.facts),
         }
     )
 

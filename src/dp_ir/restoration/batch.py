@@ -136,7 +136,7 @@ def run_batch(jobs: Iterable[Job], process: Callable[[Job], Mapping[str, Any] | 
     Args:
         jobs: what to do, from `plan_batch`.
         process: reads and restores `job.source` and writes all of `job.targets`, as `restore_file` does; may return
-            what it found of the source, for `Outcome.photo`.
+            what it found of the source, for `Outcome.facts`.
 
     Yields:
         One outcome per job, as soon as it is known.
@@ -147,13 +147,13 @@ def run_batch(jobs: Iterable[Job], process: Callable[[Job], Mapping[str, Any] | 
     said = set[str]()
     for job in jobs:
         start = time.perf_counter()
-        reason, stamp, notes, photo = "", None, list[str](), None
+        reason, stamp, notes, facts = "", None, list[str](), None
         try:
             if isinstance(job.target, Path):
                 _prepare_folder(job.target.parent)  # before the work, so that a result never has nowhere to go
             stamp = stamp_of(job.source)  # before the work: a source that is replaced meanwhile has changed since
             with _noted(notes, said):
-                photo = process(job)
+                facts = process(job)
         except (ScheduleError, SigmaRangeError):
             raise
         except Exception as error:
@@ -161,7 +161,7 @@ def run_batch(jobs: Iterable[Job], process: Callable[[Job], Mapping[str, Any] | 
         status = Status.FAILED if reason else Status.RESTORED
         seconds = time.perf_counter() - start
         targets = () if reason else job.targets
-        yield Outcome(job.source, status, targets, reason, seconds, stamp, tuple(notes), photo or {})
+        yield Outcome(job.source, status, targets, reason, seconds, stamp, tuple(notes), facts or {})
 
 
 @contextmanager

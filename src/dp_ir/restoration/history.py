@@ -44,6 +44,8 @@ class History:
             return None
         record = self._records.get(self._manifest.key(job.targets[0])) if self._manifest is not None else None
         named = self._output.is_file
+        if record is not None and record.status == Status.FAILED.value and not record.has_result:
+            record = None  # the file is of another origin
         if record is None and named:
             return Outcome(
                 job.source,
@@ -121,7 +123,7 @@ def recorded(
             "targets": [manifest.key(path) for path in outcome.targets],
             **({"reason": outcome.reason} if outcome.reason else {}),
             **({"notes": outcome.notes} if outcome.notes else {}),
-            **({"photo": dict(outcome.photo)} if outcome.photo else {}),
+            **({"facts": dict(outcome.facts)} if outcome.facts else {}),
             "seconds": round(outcome.seconds, 3),
             "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **(asdict(outcome.stamp) if outcome.stamp is not None else {}),

@@ -32,7 +32,7 @@ class Outcome:
         seconds: wall-clock time it took, reading and writing included.
         stamp: which version of the source was restored.
         notes: what was said of it meanwhile, such as metadata that its results lack; shown when it was said.
-        photo: what was found of it, where that was looked for.
+        facts: what was found of it, where that was looked for.
     """
 
     source: Location
@@ -42,7 +42,7 @@ class Outcome:
     seconds: float = 0.0
     stamp: Stamp | None = None
     notes: tuple[str, ...] = ()
-    photo: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

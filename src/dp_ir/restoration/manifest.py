@@ -45,6 +45,7 @@ class Record:
         made_by: how it was made; see `dp_ir.restoration.provenance`.
         source: what it was made from, as a whole path or URL.
         targets: the files of its results, those of earlier runs too, by their paths below the folder.
+        has_result: whether this run or an earlier one restored it.
     """
 
     status: str
@@ -52,6 +53,7 @@ class Record:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     targets: tuple[str, ...] = ()
+    has_result: bool = False
 
 
 class Manifest:
@@ -93,6 +95,7 @@ class Manifest:
                     ways.get(str(entry.get("way")), {}),
                     str(entry.get("source", "")),
                     tuple(dict.fromkeys((*before, target, *_texts(entry.get("targets"))))),
+                    entry.get("status") == "restored" or (target in records and records[target].has_result),
                 )
         return records
 
