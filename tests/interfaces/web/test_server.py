@@ -31,6 +31,7 @@ def command_line(command, folder, monkeypatch, dp_ir):
         ("-b c'd.PNG", "PNG", "image/png", {"detail": 0.1, "seed": 5}),
         ("ü.tif", "TIFF", "image/tiff", {"scale": 2}),
         ("e.webp", "WEBP", "image/webp", {"task": "clean", "detail": 1}),
+        ("f.avif", "AVIF", "image/avif", {}),
     ],
 )
 def test_the_file_is_the_one_that_the_command_line_makes(
@@ -53,6 +54,16 @@ def test_the_file_is_the_one_that_the_command_line_makes(
     assert shown.size == (job["width"], job["height"])
     assert shown.height > shown.width  # the photo is upright
     assert job["bytes"] == len(response.content)
+
+
+def test_a_photo_in_a_format_that_is_not_written_comes_back_as_png(client, tmp_path, monkeypatch, dp_ir):
+    content = photo_bytes(kind="GIF")
+    (tmp_path / "a.gif").write_bytes(content)
+    photo = client.upload(content, "a.gif", "image/gif").json()
+    job = client.restored(photo["id"])
+    assert job["result"] == "a-restored.png"
+    command_line(job["command"], tmp_path, monkeypatch, dp_ir)
+    assert client.get(f"/api/jobs/{job['id']}/result").content == (tmp_path / job["result"]).read_bytes()
 
 
 def strip(client, **view):

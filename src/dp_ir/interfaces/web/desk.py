@@ -13,7 +13,7 @@ from typing import Any
 from dp_ir.errors import DPIRError
 from dp_ir.interfaces.web.child import Child
 from dp_ir.interfaces.web.models import Everything, Job, Photo, View, Wish
-from dp_ir.interfaces.web.shelf import Shelf, new_id
+from dp_ir.interfaces.web.shelf import Shelf, new_id, result_suffix
 from dp_ir.interfaces.web.work import Look, Preview, Restore, Settings, Spread
 
 Event = tuple[str, Any]
@@ -139,7 +139,6 @@ class Desk:
         photo = self.photos[wish.photo]
         task = "burst" if photo.burst else wish.task or photo.task
         detail = self._details[task] if wish.detail is None else wish.detail
-        suffix = ".png" if photo.burst else Path(photo.name).suffix.lower()
         job = Job(
             id=new_id(),
             number=self.new_number(),
@@ -148,7 +147,7 @@ class Desk:
             detail=detail,
             seed=wish.seed,
             scale=wish.scale,
-            result=f"{Path(photo.name).stem}-restored{suffix}",
+            result=f"{Path(photo.name).stem}-restored{result_suffix(photo.name)}",
         )
         job.command = _command(photo, job, default=self._details[task])
         self.jobs[job.id] = job

@@ -15,11 +15,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dp_ir.errors import ImageReadError
+from dp_ir.image.headers import FORMATS
 from dp_ir.image.raw import RAW_SUFFIXES
 from dp_ir.image.writing import IMAGE_SUFFIXES
 from dp_ir.interfaces.web.models import Job, Photo
 
 _Record = TypeVar("_Record", bound=BaseModel)
+_READ_ONLY = (".gif", ".ppm", ".pgm", ".pnm")  # suffixes of photos whose results are PNG files
 _LONGEST_NAME = 120  # bytes, so that names made from it fit into any file system
 
 
@@ -31,9 +33,9 @@ def checked_name(name: str) -> str:
             f"The name {name[:80]!r} was given: expected that of a file, at most {_LONGEST_NAME} bytes long, without "
             "a path."
         )
-    if Path(name).suffix.lower() not in (*IMAGE_SUFFIXES, *RAW_SUFFIXES):
+    if Path(name).suffix.lower() not in (*IMAGE_SUFFIXES, *_READ_ONLY, *RAW_SUFFIXES):
         raise ImageReadError(
-            f"'{name}' was given: expected a PNG, JPEG, WebP, TIFF or BMP photo, or a RAW file; convert it first."
+            f"'{name}' was given: expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, or a RAW file; convert it first."
         )
     return name
 
@@ -41,6 +43,12 @@ def checked_name(name: str) -> str:
 def is_raw(name: str) -> bool:
     """Whether a file is a RAW frame, by its name."""
     return Path(name).suffix.lower() in RAW_SUFFIXES
+
+
+def result_suffix(name: str) -> str:
+    """The suffix of the result of a photo: its own, or that of a PNG file where its format is not written."""
+    suffix = Path(name).suffix.lower()
+    return suffix if suffix in IMAGE_SUFFIXES else ".png"
 
 
 def new_id() -> str:

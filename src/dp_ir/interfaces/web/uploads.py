@@ -12,11 +12,14 @@ from pathlib import Path
 from starlette.requests import ClientDisconnect, Request
 
 from dp_ir.errors import DPIRError
-from dp_ir.image.headers import HEAD_BYTES, check_size, describe_foreign, identify
+from dp_ir.image.headers import FORMATS, HEAD_BYTES, check_size, describe_foreign, identify
 from dp_ir.image.reading import image_size
 
-TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp", "image/x-ms-bmp")
-"""Of photos; RAW frames are `RAW_TYPE`."""
+TYPES = (
+    *("image/jpeg", "image/png", "image/webp", "image/avif", "image/jxl", "image/tiff", "image/bmp", "image/x-ms-bmp"),
+    *("image/gif", "image/x-portable-pixmap", "image/x-portable-graymap", "image/x-portable-anymap"),
+)
+"""Content types of photos; that of RAW frames is `RAW_TYPE`."""
 
 RAW_TYPE = "application/octet-stream"
 
@@ -122,7 +125,7 @@ def _check_content(part: Path, name: str, *, raw: bool, max_pixels: int) -> None
     if identify(head) is None:
         raise RefusedError(
             422,
-            f"'{name}' is {describe_foreign(head)}, expected a PNG, JPEG, WebP, TIFF or BMP photo: convert it first.",
+            f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: convert it first.",
         )
     try:
         height, width = image_size(part)

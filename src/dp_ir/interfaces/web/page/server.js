@@ -44,8 +44,9 @@ export async function preview(view, signal) {
   return { ...facts, parts };
 }
 
-const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", tif: "image/tiff",
-  tiff: "image/tiff", bmp: "image/bmp" };
+const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", avif: "image/avif",
+  jxl: "image/jxl", tif: "image/tiff", tiff: "image/tiff", bmp: "image/bmp", gif: "image/gif", ppm: "image/x-portable-pixmap",
+  pgm: "image/x-portable-graymap", pnm: "image/x-portable-anymap" };
 export const suffix = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
 export const isRaw = (name) => !(suffix(name) in TYPES) && /\.(3fr|arw|cr2|cr3|crw|dcr|dng|erf|fff|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|raw|rw2|rwl|sr2|srf|srw|x3f)$/i.test(name);
 
