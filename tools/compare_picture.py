@@ -131,7 +131,7 @@ def _tensor(result: Tensor | Picture) -> Tensor:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("image", type=Path, help="the degraded image, or with --degrade the true one")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write, .webp or .png")
     parser.add_argument("--target", type=Path, help="the true image")
     parser.add_argument("--degrade", action="store_true", help="degrade the image first; it is its own target then")
     parser.add_argument("--crop", type=read_crop, action="append", help="left,top,width,height; may be repeated")
@@ -150,7 +150,7 @@ def main() -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(options.output, format="PNG", optimize=True)
+    picture.save(options.output, quality=94, method=6, use_sharp_yuv=True, optimize=True)  # each format takes its own
     print(f"{options.output}: {picture.width}x{picture.height}")
     return 0
 

@@ -1,7 +1,7 @@
 r"""Make a picture of what the degradations do to a photograph.
 
     python tools/degradation_picture.py docs/demo/original.png --square 224,24,192 --seed 4 \
-        -o docs/demo/degradations.png
+        -o docs/demo/degradations.webp
 
 Above: motion blur, first its parts, then all of it as networks are trained on it, each with another seed. Below: from
 the photograph through the sensor of a camera to the frames of a burst, and rendered back.
@@ -120,7 +120,7 @@ def make(options: argparse.Namespace) -> Image.Image:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("image", type=Path, help="a sharp photograph")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write, .webp or .png")
     parser.add_argument("--square", type=read_square, help="left,top,side of what is shown, in pixels; else its centre")
     parser.add_argument("--zoom", type=int, choices=range(1, 9), default=1, help="repeat every pixel so often")
     parser.add_argument("--seed", type=int, default=0)
@@ -131,7 +131,7 @@ def main() -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(options.output, format="PNG", optimize=True)
+    picture.save(options.output, lossless=True, method=6, optimize=True)  # a mosaic is colours pixel by pixel
     print(f"{options.output}: {picture.width}x{picture.height}")
     return 0
 
