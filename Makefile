@@ -8,7 +8,7 @@ DEMO_OUTPUT ?= outputs/demo.png
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test wheel clean
+.PHONY: help setup demo test docs wheel clean
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET'
@@ -29,6 +29,10 @@ test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the floors, and all te
 	OMP_NUM_THREADS=1 $(BIN)/pytest # tiny networks are quickest on one thread
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 		|| echo 'The page was not tried in a browser, for want of one: install the package chromium.'
+
+docs: $(VENV)/.dp-ir-dev ## Build the documentation as a site, in build/site.
+	$(BIN)/python tools/make_site.py
+	@echo 'Open:   $(abspath build/site/index.html)'
 
 # The packages that the wheel needs are those of $(VENV): the .pth names their folder, where the checkout's own is no package.
 TRIAL := build/wheel
