@@ -1,7 +1,4 @@
-"""The README and docs/ do what they say: blocks in Python run, and commands of dp-ir are read, many of them run.
-
-A block that needs what a test has not begins with a line `# Not run by the tests: ...`, which readers see, too.
-"""
+"""The README and docs/ do what they say: all blocks in Python run, and commands of dp-ir are read, many of them run."""
 
 from __future__ import annotations
 
@@ -32,14 +29,12 @@ FILES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in FILES}
 RUN_ELSEWHERE = {"docs/add-a-task.md", "docs/own-networks.md"}  # tests/tasks, tests/interfaces
 RUN = ("README.md", "docs/restore.md", "docs/bursts.md", "docs/batches.md")
-NOT_RUN = re.compile(r"# Not run by the tests: \w+")
 SMALL = {"--width 2000": "--width 80", "--crop 1200,800,256,192": "--crop 4,4,8,8"}  # of small photos
 ELSEWHERE = re.compile(r"://|--executor ray|^serve|^evaluate|^train|rlfn_x4|--engine|^export")  # and tested elsewhere
 
 
 def blocks(page: str, language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```", PAGES[page].read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    return [block for block in found if not NOT_RUN.match(block)]
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page].read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def commands(page: str) -> list[list[str]]:
@@ -98,8 +93,7 @@ def test_blocks_in_python_run(page: str, workplace: Path, monkeypatch: pytest.Mo
     names |= {"photo": Image.open("photo.jpg"), "model": Blur()}
     with patch.dict(ARCHITECTURES), patch.dict(SAMPLERS):  # what the page adds is gone afterwards
         for example in document.examples():
-            if not NOT_RUN.match(example.parsed):
-                example.evaluate()
+            example.evaluate()
             if "LAYOUT" in names:  # a module beside the others, and a name in their list
                 monkeypatch.setattr(recognition, "LAYOUTS", (*recognition.LAYOUTS, names.pop("LAYOUT")))
 
