@@ -22,10 +22,10 @@ from spandrel.architectures.SwinIR import SwinIR as OtherSwinIR
 from torch import Tensor, nn
 
 from dp_ir.checkpoints.guard import channels_last
-from dp_ir.checkpoints.layouts.rrdb import LAYOUT
-from dp_ir.networks.fftformer import FFTformer
-from dp_ir.networks.rrdb import RRDBNet
-from dp_ir.networks.swinir import SwinIR
+from dp_ir.networks.fftformer.model import FFTformer
+from dp_ir.networks.rrdb.detect import LAYOUT
+from dp_ir.networks.rrdb.model import RRDBNet
+from dp_ir.networks.swinir.model import SwinIR
 
 _LIGHT: dict[str, Any] = {
     "depths": [6] * 4,

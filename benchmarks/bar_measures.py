@@ -33,7 +33,7 @@ from dp_ir.evaluation import (
 )
 from dp_ir.evaluation.metric_names import border_of
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import uses_bfloat16
+from dp_ir.runtime.precision import uses_bfloat16
 from dp_ir.tasks import Task, get_task
 
 THREADS = 2

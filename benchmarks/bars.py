@@ -31,7 +31,7 @@ from dp_ir.evaluation.cost import FLOPS_PROTOCOL
 from dp_ir.evaluation.evaluate import evaluate
 from dp_ir.image import read_image, write_image
 from dp_ir.interfaces.progress import bar_of
-from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.runtime.allocator import keep_freed_memory
 from dp_ir.tasks import Task
 from dp_ir.tasks.synthesis import synthesise
 from reporting import command_line, conclude

@@ -24,8 +24,8 @@ from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.method import Observation
 from dp_ir.evaluation.methods import Interpolation
 from dp_ir.image import Picture, to_tensor
-from dp_ir.image.burst import Burst
 from dp_ir.image.data_layouts import load_rgb
+from dp_ir.image.raw.burst import Burst
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator

@@ -25,8 +25,8 @@ from dp_ir.degradation.synthetic_burst import random_camera
 from dp_ir.diffusion.noise import randn
 from dp_ir.evaluation import LPIPS, PSNR, Report, Table, load_lpips
 from dp_ir.image import read_image, to_tensor
-from dp_ir.image.camera import GAMMA, Camera
 from dp_ir.image.data_layouts import find_images
+from dp_ir.image.raw.camera import GAMMA, Camera
 from dp_ir.tasks.task import image_generator
 from reporting import command_line, conclude
 

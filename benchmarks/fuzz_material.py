@@ -22,14 +22,14 @@ import torch
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from dp_ir.batch.manifest import MANIFEST, Manifest
+from dp_ir.batch.source_version import stamp_of
 from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.network_file import save_network
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.manifest import MANIFEST, Manifest
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.stamps import stamp_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "image"))
 from dng_files import PHASES, mosaic_of, write_dng

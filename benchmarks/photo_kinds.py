@@ -24,9 +24,9 @@ from torch import Tensor
 from compare_picture import compose
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.image import read_image, to_tensor
-from dp_ir.image.burst import pack
-from dp_ir.image.camera import Camera
-from dp_ir.image.demosaicking import demosaick_bilinear
+from dp_ir.image.raw.burst import pack
+from dp_ir.image.raw.camera import Camera
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks.choice import suited_bundle
 from dp_ir.training.data import is_held_out

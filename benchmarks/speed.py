@@ -31,9 +31,9 @@ from dp_ir.evaluation import Bar, Report, Table, flops, make_metrics, open_datas
 from dp_ir.evaluation.baselines import DDRM, DiffPIR
 from dp_ir.evaluation.dataset import ImagePair
 from dp_ir.evaluation.method import Observation
-from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import uses_bfloat16
+from dp_ir.runtime.allocator import keep_freed_memory
+from dp_ir.runtime.precision import uses_bfloat16
 from dp_ir.tasks import get_task
 from large_images import figures as large_images
 from reporting import command_line, conclude

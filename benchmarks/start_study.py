@@ -24,8 +24,8 @@ from torch import Tensor
 from dp_ir.degradation.photo import gaussian_blur
 from dp_ir.evaluation import Report, Table, make_metrics
 from dp_ir.evaluation.fusion_forms import photographs
-from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.runtime.allocator import keep_freed_memory
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator
 from reporting import command_line, conclude

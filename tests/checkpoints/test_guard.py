@@ -9,7 +9,7 @@ from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.errors import DPIRError, NetworkContractError
-from dp_ir.restoration import precision
+from dp_ir.runtime import precision
 
 CPU = torch.device("cpu")
 

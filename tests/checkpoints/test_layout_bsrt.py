@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from dp_ir.checkpoints.layouts.bsrt import LAYOUT
-from dp_ir.networks.bsrt import BSRT
+from dp_ir.networks.bsrt.detect import LAYOUT
+from dp_ir.networks.bsrt.model import BSRT
 
 TINY: dict[str, Any] = {"embed_dim": 12, "depths": (1, 2), "num_heads": (2, 3), "n_feats": 8, "deform_groups": 4}
 VARIANTS: dict[str, dict[str, Any]] = {

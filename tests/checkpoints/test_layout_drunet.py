@@ -2,8 +2,8 @@
 
 import pytest
 
-from dp_ir.checkpoints.layouts.drunet import LAYOUT
-from dp_ir.networks.drunet import DRUNet
+from dp_ir.networks.drunet.detect import LAYOUT
+from dp_ir.networks.drunet.model import DRUNet
 
 
 @pytest.mark.parametrize(

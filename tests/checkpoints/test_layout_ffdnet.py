@@ -5,8 +5,8 @@ import itertools
 import pytest
 from torch import nn
 
-from dp_ir.checkpoints.layouts.ffdnet import LAYOUT
-from dp_ir.networks.ffdnet import FFDNet
+from dp_ir.networks.ffdnet.detect import LAYOUT
+from dp_ir.networks.ffdnet.model import FFDNet
 
 
 def plain_stack(*channels: int) -> dict:

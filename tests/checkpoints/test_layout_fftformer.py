@@ -2,8 +2,8 @@
 
 import pytest
 
-from dp_ir.checkpoints.layouts.fftformer import LAYOUT
-from dp_ir.networks.fftformer import FFTformer
+from dp_ir.networks.fftformer.detect import LAYOUT
+from dp_ir.networks.fftformer.model import FFTformer
 
 
 @pytest.mark.parametrize("factor", [3, 2.66, 2, 1.5, 2.05])

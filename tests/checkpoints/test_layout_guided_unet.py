@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from dp_ir.checkpoints.layouts.guided_unet import LAYOUT
-from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser, GuidedUNet
+from dp_ir.networks.guided_unet.detect import LAYOUT
+from dp_ir.networks.guided_unet.model import GuidedDiffusionDenoiser, GuidedUNet
 
 IMPROVED = {"num_heads": 4, "resblock_updown": False}
 

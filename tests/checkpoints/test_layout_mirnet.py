@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from dp_ir.checkpoints.layouts.mirnet import LAYOUT
 from dp_ir.networks import MIRNet, mirnet_s
+from dp_ir.networks.mirnet.detect import LAYOUT
 
 
 @pytest.mark.parametrize(

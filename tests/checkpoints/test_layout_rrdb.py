@@ -10,8 +10,8 @@ import torch
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
-from dp_ir.checkpoints.layouts.rrdb import LAYOUT
-from dp_ir.networks.rrdb import RRDBNet
+from dp_ir.networks.rrdb.detect import LAYOUT
+from dp_ir.networks.rrdb.model import RRDBNet
 
 SMALL: dict[str, Any] = {"num_feat": 6, "num_block": 2, "num_grow_ch": 4}
 VARIANTS: dict[str, dict[str, Any]] = {

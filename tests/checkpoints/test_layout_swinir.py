@@ -10,8 +10,8 @@ from spandrel.architectures.HAT import HAT
 from spandrel.architectures.SwinIR import SwinIR as Reference
 from torch import Tensor
 
-from dp_ir.checkpoints.layouts.swinir import LAYOUT
-from dp_ir.networks.swinir import SwinIR
+from dp_ir.networks.swinir.detect import LAYOUT
+from dp_ir.networks.swinir.model import SwinIR
 
 SMALL: dict[str, Any] = {"img_size": 24, "embed_dim": 12, "depths": [2, 1, 4], "num_heads": [2, 1, 3]}
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -10,15 +10,15 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.DnCNN import DnCNN
 from torch import nn
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES, architecture_of, build
+from dp_ir.checkpoints.architectures import architecture_of, build
 from dp_ir.checkpoints.bundle import Bundle, BundleSettings, write_bundle
 from dp_ir.checkpoints.contract import NetworkInfo
+from dp_ir.checkpoints.foreign.recognition import recognise
 from dp_ir.checkpoints.guard import GuardedNetwork
-from dp_ir.checkpoints.layouts import LAYOUTS
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer, read_network
 from dp_ir.checkpoints.network_file import describe, load_network, save_network
-from dp_ir.checkpoints.recognition import recognise
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError, NetworkContractError
+from dp_ir.networks import ARCHITECTURES, DETECTORS
 
 
 def network(name, seed=0):
@@ -39,7 +39,7 @@ def rlfn_file(tmp_path):
     return published(tmp_path, network("rlfn"))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.architecture)
+@pytest.mark.parametrize("layout", DETECTORS.values(), ids=DETECTORS)
 def test_every_published_architecture_is_recognised_by_its_weights_alone(tmp_path, layout):
     module = network(layout.architecture)
     loaded, record = read_network(published(tmp_path, module))
@@ -55,7 +55,7 @@ def test_every_published_architecture_is_recognised_by_its_weights_alone(tmp_pat
 def test_at_most_one_layout_matches(name):
     with torch.device("meta"):
         state = {key.removeprefix("network."): value for key, value in build(name, SMALL[name]).state_dict().items()}
-    matching = [layout.architecture for layout in LAYOUTS if layout.matches(layout.rename(state))]
+    matching = [layout.architecture for layout in DETECTORS.values() if layout.matches(layout.rename(state))]
     assert matching == ([name] if name in PUBLISHED else [])
 
 

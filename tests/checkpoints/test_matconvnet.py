@@ -18,10 +18,10 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dp_ir.checkpoints.layouts.ffdnet import LAYOUT
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.errors import CheckpointError, MissingExtraError, UnsafeCheckpointError
-from dp_ir.networks.ffdnet import FFDNet
+from dp_ir.networks.ffdnet.detect import LAYOUT
+from dp_ir.networks.ffdnet.model import FFDNet
 
 Layer = dict  # type, and of convolutions the filters (height, width, in, out) and biases (out, 1) as MATLAB has them
 

@@ -11,8 +11,8 @@ from dp_ir.checkpoints.bundle import zoo_folder
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.network_file import load_network
-from dp_ir.checkpoints.probe import ProbeWarning, probe
-from dp_ir.checkpoints.probe_picture import ALL_THE_SAME
+from dp_ir.checkpoints.units.probe import ProbeWarning, probe
+from dp_ir.checkpoints.units.probe_picture import ALL_THE_SAME
 from dp_ir.errors import NetworkContractError
 
 UNIT, BYTE, SIGNED = (0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)

@@ -5,9 +5,9 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from dp_ir.checkpoints import stated
+from dp_ir.checkpoints import overrides as stated
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.stated import parse_stated, parse_stated_by_kind
+from dp_ir.checkpoints.overrides import parse_stated, parse_stated_by_kind
 from dp_ir.errors import NetworkContractError
 
 

@@ -259,7 +259,7 @@ def test_what_the_denoiser_does_not_know_is_refused():
 def test_without_deepinv_the_extra_is_named_before_the_first_image(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
     monkeypatch.delitem(sys.modules, "dp_ir.evaluation.deepinv_samplers")
-    monkeypatch.delitem(sys.modules, "dp_ir.restoration.deepinv_denoiser")
+    monkeypatch.delitem(sys.modules, "dp_ir.integrations.deepinv")
     with pytest.raises(MissingExtraError, match=r"pip install 'dp-ir\[deepinv\]'"):
         parse_method("ddrm:sr4", device="cpu")
     assert parse_method("ccdf:sr4", device="cpu").name

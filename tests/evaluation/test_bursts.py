@@ -20,10 +20,10 @@ from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metri
 from dp_ir.evaluation.metrics import PSNR, LinearPSNR
 from dp_ir.evaluation.stored import TARGET, stored_image
 from dp_ir.image import read_image
-from dp_ir.image.burst import Burst, pack
-from dp_ir.image.camera import Camera
-from dp_ir.image.demosaicking import demosaick_bilinear
-from dp_ir.image.synthetic_burst import write_synthetic_burst
+from dp_ir.image.raw.burst import Burst, pack
+from dp_ir.image.raw.camera import Camera
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
+from dp_ir.image.raw.synthetic_burst import write_synthetic_burst
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator

@@ -18,9 +18,9 @@ from dp_ir.evaluation.layouts import open_datasets
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.evaluation.noise_control import add_noise
 from dp_ir.evaluation.stored import OBSERVATION, TARGET, stored_image
-from dp_ir.image.camera import decode
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.tasks.sr4 import degrade
+from dp_ir.image.raw.camera import decode
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.tasks.sr4.task import degrade
 
 METHODS = """
 from pathlib import Path

@@ -10,8 +10,8 @@ from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.evaluation.method import Observation, draws_samples
 from dp_ir.evaluation.methods import KINDS, Interpolation, parse_method, split_method
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.unet_bridge import UNetBridge
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_bridge.model import UNetBridge
 from dp_ir.restoration.pipeline import Restoration
 
 OBSERVATION = Observation("Set1", "a", torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)))

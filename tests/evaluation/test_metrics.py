@@ -12,7 +12,7 @@ from torch import Tensor
 from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import extras
 from dp_ir.evaluation.metrics import PSNR, SSIM, LinearPSNR, rgb_to_y, round_to_8_bit
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.camera import Camera
 
 
 def pair(seed: int = 0, size: tuple[int, int] = (37, 45), batch: int = 3) -> tuple[Tensor, Tensor]:

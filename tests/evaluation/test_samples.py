@@ -19,8 +19,8 @@ from dp_ir.evaluation.metrics import PSNR
 from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
 from dp_ir.evaluation.spread import PARTS
 from dp_ir.evaluation.stored import stored_image, stored_sample
-from dp_ir.image.camera import Camera
-from dp_ir.networks.fast_sr import FastSR
+from dp_ir.image.raw.camera import Camera
+from dp_ir.networks.fast_sr.model import FastSR
 from dp_ir.restoration.pipeline import Restoration
 
 STD = 0.04

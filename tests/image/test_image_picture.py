@@ -13,9 +13,9 @@ from PIL import Image
 
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import Picture, from_array, from_pil, resize_alpha, to_pil, to_tensor, with_pixels
-from dp_ir.image.metadata import Metadata
-from dp_ir.image.parts import PictureParts
-from dp_ir.image.samples import Samples
+from dp_ir.image.files.samples import Samples
+from dp_ir.image.metadata.metadata import Metadata
+from dp_ir.image.picture.lazy_picture import PictureParts
 
 
 def noise(*shape, dtype=np.uint8, seed=0):

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 import dp_ir as package
+from dp_ir.batch.plan import FORMATS
 from dp_ir.checkpoints import KINDS
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.interfaces import cli, options, restore
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.restoration.batch import FORMATS
-from dp_ir.restoration.precision import Precision
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.runtime.precision import Precision
 from dp_ir.training.recipe import shipped_recipes
 
 QUICK = """

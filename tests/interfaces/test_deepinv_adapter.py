@@ -12,8 +12,8 @@ from deepinv.models import DnCNN, DRUNet, FFDNet, GSDRUNet
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.errors import DPIRError, MissingExtraError, NetworkContractError, SigmaRangeError
-from dp_ir.interfaces.deepinv import as_denoiser, as_reconstructor, denoiser_from_deepinv, restorer_from_deepinv
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.integrations.deepinv import as_denoiser, as_reconstructor, denoiser_from_deepinv, restorer_from_deepinv
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 CLEAN = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -226,6 +226,6 @@ def test_deepinv_reconstructors_run_in_our_pipeline(restoration, fourfold, denoi
 
 def test_without_deepinv_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
-    monkeypatch.delitem(sys.modules, "dp_ir.interfaces.deepinv")
+    monkeypatch.delitem(sys.modules, "dp_ir.integrations.deepinv")
     with pytest.raises(MissingExtraError, match=r"needs the package 'deepinv'.*pip install 'dp-ir\[deepinv\]'\.$"):
-        importlib.import_module("dp_ir.interfaces.deepinv")
+        importlib.import_module("dp_ir.integrations.deepinv")

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import CheckpointError, DPIRError, MissingExtraError, SigmaRangeError, UnsupportedSchedulerError
 from dp_ir.image import from_pil, to_pil
+from dp_ir.integrations.diffusers import DPIRNetwork, DPIRPipeline, DPIRPipelineOutput, DPIRScheduler
 from dp_ir.interfaces import diffusers as interface
-from dp_ir.interfaces.diffusers import DPIRNetwork, DPIRPipeline, DPIRPipelineOutput, DPIRScheduler
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.restoration.partners import UnseenPartnersWarning
+from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.trained_with import UnseenPartnersWarning
 
 IMAGES = torch.rand(2, 3, 10, 14, generator=torch.Generator().manual_seed(0))
 
@@ -127,8 +127,8 @@ def test_a_saved_pipeline_has_the_layout_of_diffusers(folder):
     ]
     index = json.loads((folder / "model_index.json").read_text())
     assert index["_class_name"] == "DPIRPipeline"
-    assert index["denoiser"] == ["dp_ir.interfaces.diffusers", "DPIRNetwork"]
-    assert index["scheduler"] == ["dp_ir.interfaces.diffusers", "DPIRScheduler"]
+    assert index["denoiser"] == ["dp_ir.integrations.diffusers", "DPIRNetwork"]
+    assert index["scheduler"] == ["dp_ir.integrations.diffusers", "DPIRScheduler"]
     assert index["settings"]["tau"] == 300
     assert json.loads((folder / "restorer" / "config.json").read_text())["architecture"] == "fast-sr"
 
@@ -394,6 +394,6 @@ def test_the_example():
 
 def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    monkeypatch.delitem(sys.modules, "dp_ir.interfaces.diffusers")
+    monkeypatch.delitem(sys.modules, "dp_ir.integrations.diffusers")
     with pytest.raises(MissingExtraError, match=r"needs the package 'diffusers'.*pip install 'dp-ir\[diffusers\]'\.$"):
-        importlib.import_module("dp_ir.interfaces.diffusers")
+        importlib.import_module("dp_ir.integrations.diffusers")

@@ -11,7 +11,7 @@ from conftest import random_weights
 from PIL import Image
 
 from dp_ir import save_network
-from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.fast_fusion.model import FastFusion
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-networks.md"
 

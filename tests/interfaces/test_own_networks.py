@@ -17,7 +17,7 @@ from spandrel.architectures.DnCNN import DnCNN
 from dp_ir import NoiseSchedule, Restoration, load_denoiser, load_network, load_restorer
 from dp_ir.checkpoints.network_file import read_record
 from dp_ir.interfaces import describe
-from dp_ir.restoration import sources
+from dp_ir.restoration import replacement as sources
 from dp_ir.training.recipe import load_recipe
 
 
@@ -187,7 +187,7 @@ def test_a_converted_denoiser_takes_the_place_of_another(dp_ir, ffdnet_file, bun
     assert np.array_equal(pixels(tmp_path / "folder.png"), expected)
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")  # of the last line
+@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.units.probe.ProbeWarning")  # of the last line
 def test_a_blind_network_becomes_a_denoiser_when_its_levels_are_stated(dp_ir, tmp_path):
     torch.manual_seed(0)
     torch.save(DnCNN(in_nc=3, out_nc=3, nc=8, nb=4).state_dict(), tmp_path / "blind.pth")

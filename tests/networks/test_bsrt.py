@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dp_ir.networks.bsrt import BSRT
-from dp_ir.networks.bsrt_alignment import FlowGuidedAlignment, GuidedDeformConv
+from dp_ir.networks.bsrt.alignment import FlowGuidedAlignment, GuidedDeformConv
+from dp_ir.networks.bsrt.model import BSRT
 
 TINY: dict[str, Any] = {
     "burst_size": 3,
@@ -132,7 +132,7 @@ def test_without_its_last_layer_it_enlarges_the_first_frame_alone(network: BSRT)
 def test_both_operators_give_the_same_image(network: BSRT) -> None:
     images = []
     for operator in ("torch", "torchvision"):
-        with mock.patch("dp_ir.networks.deform_conv.preferred_operator", return_value=operator):
+        with mock.patch("dp_ir.networks.bsrt.deform_conv.preferred_operator", return_value=operator):
             images.append(network(_burst()))
     assert (images[0] - images[1]).abs().max() / images[1].abs().max() < 1e-5
 

@@ -15,7 +15,7 @@ from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.degradation.sensor_noise import add_sensor_noise
 from dp_ir.degradation.synthetic_burst import mosaics, random_transforms
-from dp_ir.networks.fast_burst import FastBurst, gather
+from dp_ir.networks.fast_burst.model import FastBurst, gather
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from random_networks import randomised
 
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_deblur.model import FastDeblur
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 
 
 def small() -> FastDeblur:

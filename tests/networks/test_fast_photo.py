@@ -7,7 +7,7 @@ from random_networks import randomised
 
 from dp_ir.checkpoints import load_network, save_network
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.networks.fast_photo import FastPhoto
+from dp_ir.networks.fast_photo.model import FastPhoto
 
 SMALL = {"channels": (16, 16), "blocks": (1, 1), "enlarging_channels": 8, "enlarging_blocks": 1}
 

@@ -7,7 +7,7 @@ import torch
 from formula_weights import formula_image, with_formula_weights
 from torch import nn
 
-from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser, GuidedUNet, encode_step
+from dp_ir.networks.guided_unet.model import GuidedDiffusionDenoiser, GuidedUNet, encode_step
 
 TINY = {"model_channels": 32, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_rates": [2], "num_heads": 4}
 

@@ -7,7 +7,7 @@ import torch
 from formula_weights import formula_image, with_formula_weights
 
 from dp_ir.networks import MIRNet
-from dp_ir.networks.mirnet import BlurReduce, MultiScaleBlock, SelectiveKernelFusion
+from dp_ir.networks.mirnet.model import BlurReduce, MultiScaleBlock, SelectiveKernelFusion
 
 TINY = {"n_feat": 8, "n_rrg": 1, "n_msrb": 1, "height": 2}
 

@@ -20,8 +20,8 @@ from dp_ir.networks import (
     UNetDenoiser,
     mirnet_s,
 )
-from dp_ir.networks.blocks import SigmaEncoding, pad_to_multiple
-from dp_ir.networks.fusion_3ca import COMBINATIONS
+from dp_ir.networks.fusion_3ca.model import COMBINATIONS
+from dp_ir.networks.layers.blocks import SigmaEncoding, pad_to_multiple
 
 
 def _randomised(network: nn.Module, seed: int = 0) -> nn.Module:

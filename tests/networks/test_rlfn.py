@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dp_ir.checkpoints.layouts.rlfn import LAYOUT
-from dp_ir.networks.rlfn import RLFN
+from dp_ir.networks.rlfn.detect import LAYOUT
+from dp_ir.networks.rlfn.model import RLFN
 
 
 def written_out(state, image, blocks, scale):

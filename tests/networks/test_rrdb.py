@@ -10,8 +10,8 @@ from random_networks import random_image, randomised
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
-from dp_ir.checkpoints.layouts.rrdb import LAYOUT
-from dp_ir.networks.rrdb import RRDBNet
+from dp_ir.networks.rrdb.detect import LAYOUT
+from dp_ir.networks.rrdb.model import RRDBNet
 
 SMALL: dict[str, Any] = {"num_feat": 8, "num_block": 2}
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -7,6 +7,9 @@ import pytest
 import torch
 from tiled_networks import photo
 
+from dp_ir.batch.plan import LocalJob
+from dp_ir.batch.provenance import provenance
+from dp_ir.batch.restoring import restore_file
 from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.network_file import describe, save_network
@@ -15,11 +18,8 @@ from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
 from dp_ir.image import from_array, write_image
 from dp_ir.restoration import Restoration, UnseenChainWarning
-from dp_ir.restoration.batch import LocalJob
-from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
-from dp_ir.restoration.provenance import provenance
-from dp_ir.restoration.tiler import TilingNote
+from dp_ir.restoration.tiling.tiler import TilingNote
 
 ONE = {
     "schedule": NoiseSchedule.linear(1000).to_config(),

@@ -11,10 +11,10 @@ from tiled_networks import Convolutions, photo
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.errors import DPIRError, ScheduleError
-from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.restoration import Restoration
-from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
+from dp_ir.restoration.sampling_plan import seen_and_share
 
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
 IMAGE = photo(20, 24)
@@ -129,7 +129,7 @@ def test_a_fusion_with_a_dial_is_given_it_at_every_call_and_no_line_is_drawn_aft
 
 def test_the_memory_of_a_fusion_with_a_dial_is_measured(monkeypatch):
     restore = restoration(dialled=True, steps=1)
-    monkeypatch.setattr("dp_ir.restoration.passes._UNMEASURED", 0)
+    monkeypatch.setattr("dp_ir.restoration.tiling.tiled_networks._UNMEASURED", 0)
     restore(IMAGE, detail=0.5)
     assert [len(value) for value in restore.networks["fusion"].seen] == [1, 1]  # the probe, and the call
 

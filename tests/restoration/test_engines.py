@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.errors import DPIRError, MissingExtraError
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration import exporting
-from dp_ir.restoration.engines import engine_device, guarded
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.runtime import exporting
+from dp_ir.runtime.engines import engine_device, guarded
 
 CPU = torch.device("cpu")
 

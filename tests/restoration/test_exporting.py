@@ -19,13 +19,13 @@ from dp_ir.checkpoints.bundle import Bundle, BundleSettings, locate_bundle, read
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.network_file import describe
 from dp_ir.errors import BundleError, DPIRError
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.rrdb import RRDBNet
-from dp_ir.networks.swinir import SwinIR
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.rrdb.model import RRDBNet
+from dp_ir.networks.swinir.model import SwinIR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.export_files import export_bundle
-from dp_ir.restoration.exporting import to_onnx, to_openvino
+from dp_ir.runtime.exporting import to_onnx, to_openvino
 
 SIZES = ((1, 2, 2), (3, 7, 2), (2, 4, 9))  # batch, and sides in size multiples
 Model = Callable[[list[np.ndarray]], np.ndarray]

@@ -6,7 +6,7 @@ import pytest
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
 from dp_ir.checkpoints.network_file import NetworkRecord
-from dp_ir.restoration.partners import (
+from dp_ir.restoration.trained_with import (
     UnseenPartnersWarning,
     named_partners,
     network_name,

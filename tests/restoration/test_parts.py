@@ -12,8 +12,8 @@ from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.errors import CheckpointError, DPIRError, NetworkContractError, SigmaRangeError
-from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.trained_with import UnseenPartnersWarning
 
 SMALL = {
     "restorer": ("fast-sr", {"channels": 8, "blocks": 1}),
@@ -45,7 +45,7 @@ def files(tmp_path):
     return paths
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")
+@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.units.probe.ProbeWarning")
 def test_parts_may_be_files_and_give_what_the_modules_give(files):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnseenPartnersWarning)
@@ -77,7 +77,7 @@ def test_a_network_with_its_info_keeps_it_in_the_pipeline():
     assert torch.equal(seen[1], OBSERVATION)
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")
+@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.units.probe.ProbeWarning")
 def test_a_bundle_without_a_restorer_needs_one(tmp_path, files):
     whole = Restoration.from_parts(**files, **SETTINGS, device="cpu")
     whole.save_pretrained(tmp_path / "whole")

@@ -15,9 +15,10 @@ from dp_ir import load_restorer, save_network
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.errors import DPIRError, ImageReadError, NetworkContractError
 from dp_ir.image import read_image
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.restoration import Restoration, precision
-from dp_ir.restoration.precision import pick_device
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.restoration import Restoration
+from dp_ir.runtime import precision
+from dp_ir.runtime.precision import pick_device
 
 IMAGE = photo(16, 12)
 

@@ -9,10 +9,10 @@ from tiled_networks import Convolutions, local_restoration, photo
 from dp_ir import Restoration
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import DPIRError
-from dp_ir.image.burst import Burst
-from dp_ir.restoration import passes
-from dp_ir.restoration.passes import Passes
-from dp_ir.restoration.tiler import TilingNote
+from dp_ir.image.raw.burst import Burst
+from dp_ir.restoration.tiling.tiled_networks import Passes
+from dp_ir.restoration.tiling.tiler import TilingNote
+from dp_ir.restoration.tiling.windows import tiled_networks as passes
 
 LEVEL = 1 / 255
 
@@ -183,7 +183,7 @@ def test_what_no_tile_can_help_is_not_tried_forever():
     assert parts["restorer"].calls < 5
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.restoration.tiler.TilingNote")
+@pytest.mark.filterwarnings("ignore::dp_ir.restoration.tiling.tiler.TilingNote")
 def test_tiles_are_as_large_as_memory_allows(monkeypatch):
     monkeypatch.setattr(passes, "_UNMEASURED", 0)
     restore, image = local_restoration(), photo(160, 200)

@@ -15,8 +15,8 @@ from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.networks import FastFusion
-from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
+from dp_ir.restoration.sampling_plan import seen_and_share
 from dp_ir.training import chain_objective
 from dp_ir.training.chain_objective import ChainObjective, validation_dial
 from dp_ir.training.energy_score import Term, band_term, energy_score, spread_weight

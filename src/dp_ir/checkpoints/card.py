@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
 from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, trained_for
+from dp_ir.networks import ARCHITECTURES
 
 _ROLES: dict[Kind, str] = {
     "restorer": "Restorer: observation → E[x0 | y]",

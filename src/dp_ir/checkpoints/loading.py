@@ -13,13 +13,13 @@ from torch import nn
 from dp_ir.checkpoints.architectures import architecture_of
 from dp_ir.checkpoints.bundle import bundle_network, bundle_record, locate_bundle
 from dp_ir.checkpoints.contract import Denoiser, NetworkInfo, Restorer, info_from, info_of
+from dp_ir.checkpoints.foreign.recognition import choose, recognise
+from dp_ir.checkpoints.foreign.unwrap import shown
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, load_network, read_record
-from dp_ir.checkpoints.probe import probe as check_units
-from dp_ir.checkpoints.recognition import choose, recognise
-from dp_ir.checkpoints.unwrap import shown
+from dp_ir.checkpoints.units.probe import probe as check_units
 from dp_ir.checkpoints.weights import read_content, read_metadata, sha256, weight_format
 from dp_ir.errors import CheckpointError, NetworkContractError
 
@@ -34,7 +34,7 @@ def load_restorer(source: Source, *, revision: str | None = None, probe: bool = 
             this package or spandrel knows, recognised by its names and shapes; a bundle, by name or folder; a hub id
             ("owner/name" of a bundle, or "owner/name/path/of/file.pth"); or a module or function of your own.
         revision: branch, tag or commit of a hub id.
-        probe: try the network on a small synthetic image, to notice a wrong range; see `dp_ir.checkpoints.probe`.
+        probe: try the network on a small synthetic image, to notice a wrong range; see `dp_ir.checkpoints.units.probe`.
         stated: fields of `NetworkInfo` that are not as inferred, such as value_range=(0, 255).
 
     Returns:

@@ -51,7 +51,7 @@ def read_matconvnet(path: str | Path) -> dict[str, Tensor]:
         path: a MATLAB 7.3 file that holds `net.layers`, batch normalisation merged into the convolutions.
 
     Returns:
-        A state dict of `dp_ir.networks.ffdnet.FFDNet`, float32: `model.0.weight`, `model.0.bias`, `model.2.weight`, ...
+        A state dict of `dp_ir.networks.FFDNet`, float32: `model.0.weight`, `model.0.bias`, `model.2.weight`, ...
 
     Raises:
         CheckpointError: the file is missing, truncated, of another version, or holds something else.

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dp_ir.checkpoints.files import write_atomically
-from dp_ir.checkpoints.unwrap import check_tensors, shown, unwrap
+from dp_ir.checkpoints.foreign.unwrap import check_tensors, shown, unwrap
 from dp_ir.errors import CheckpointError, UnsafeCheckpointError
 
 OWN_ENTRY = "dp_ir"

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dp_ir.evaluation.metrics import check_pair
-from dp_ir.image.bands import laplacian_bands
-from dp_ir.image.ycbcr import to_ycbcr
+from dp_ir.image.picture.bands import laplacian_bands
+from dp_ir.image.picture.ycbcr import to_ycbcr
 
 BANDS = 2
 """How many bands are measured: what the restoration of fine detail is about."""

@@ -35,7 +35,7 @@ from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import identity_text, network_identity, read_settings, whole_number
 from dp_ir.evaluation.reduction import ROUNDING_STD, Reduction
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS, Restoration
-from dp_ir.restoration.precision import pick_device, uses_bfloat16
+from dp_ir.runtime.precision import pick_device, uses_bfloat16
 
 _SCHEDULE = NoiseSchedule.from_config(DEFAULT_SETTINGS.schedule)
 

@@ -19,8 +19,8 @@ from dp_ir.diffusion.noise import generators
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import identity_text, network_identity, read_settings, whole_number
-from dp_ir.networks.unet_bridge import UNetBridge
-from dp_ir.restoration.precision import pick_device, uses_bfloat16
+from dp_ir.networks.unet_bridge.model import UNetBridge
+from dp_ir.runtime.precision import pick_device, uses_bfloat16
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from dp_ir.degradation.synthetic_burst import FRAMES
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation.extras import optional_module
 from dp_ir.evaluation.report import Cell, Report, Table
-from dp_ir.image.burst import Burst
+from dp_ir.image.raw.burst import Burst
 from dp_ir.restoration.inputs import BURST_CHANNELS
 from dp_ir.restoration.pipeline import Restoration
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from dp_ir.errors import DataError, ImageReadError
-from dp_ir.image.burst import Burst
-from dp_ir.image.camera import Camera
 from dp_ir.image.data_layouts import load_rgb
 from dp_ir.image.pairing import PairFiles
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.camera import Camera
 from dp_ir.tasks.task import image_generator
 
 Degrade = Callable[..., Tensor | Burst]

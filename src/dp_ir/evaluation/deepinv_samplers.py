@@ -22,7 +22,7 @@ from torch import Tensor
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.errors import MissingExtraError, ScheduleError
 from dp_ir.evaluation.reduction import Reduction
-from dp_ir.restoration.deepinv_denoiser import as_denoiser
+from dp_ir.integrations.deepinv import as_denoiser
 
 try:
     from deepinv import optim, physics, sampling

@@ -19,10 +19,10 @@ from dp_ir.evaluation.cost import parameters
 from dp_ir.evaluation.metrics import PSNR
 from dp_ir.evaluation.report import Table
 from dp_ir.image import read_image, to_tensor
-from dp_ir.image.burst import Burst
-from dp_ir.networks.fusion_inverse_variance import InverseVarianceFusion
-from dp_ir.restoration.partners import partners_of
-from dp_ir.restoration.precision import pick_device, uses_bfloat16
+from dp_ir.image.raw.burst import Burst
+from dp_ir.networks.inverse_variance.model import InverseVarianceFusion
+from dp_ir.restoration.trained_with import partners_of
+from dp_ir.runtime.precision import pick_device, uses_bfloat16
 from dp_ir.tasks import get_task
 from dp_ir.tasks.task import image_generator
 from dp_ir.training.data import is_held_out

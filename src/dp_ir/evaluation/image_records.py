@@ -21,7 +21,7 @@ from dp_ir.checkpoints.files import write_atomically
 from dp_ir.errors import CheckpointError, DataError, DPIRError
 from dp_ir.evaluation.dataset import ImagePair
 from dp_ir.image import from_array, write_image
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.camera import Camera
 
 _FORMAT = 1
 

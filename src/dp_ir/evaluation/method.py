@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from dp_ir.image.burst import Burst
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.camera import Camera
 
 
 @dataclass(frozen=True)

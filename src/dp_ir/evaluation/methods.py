@@ -24,15 +24,15 @@ from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, shipped_bundles
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.hub import WEIGHT_SUFFIXES
 from dp_ir.checkpoints.loading import load_restorer
-from dp_ir.checkpoints.stated import parse_stated
+from dp_ir.checkpoints.overrides import parse_stated
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
-from dp_ir.image.demosaicking import demosaick_bilinear
-from dp_ir.image.picture import Picture, to_tensor
+from dp_ir.image.picture.picture import Picture, to_tensor
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
-from dp_ir.restoration.sources import LOADERS, restoration_of
+from dp_ir.restoration.replacement import LOADERS, restoration_of
+from dp_ir.runtime.precision import Precision, pick_device, uses_bfloat16
 
 KindFunction = Callable[[str, str, dict[str, str], str], Method]
 """(name, source, settings, device) -> method; takes every setting or raises `DataError`, see `read_settings`."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dp_ir.errors import DataError
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.camera import Camera
 
 Channels = Literal["rgb", "y"]
 

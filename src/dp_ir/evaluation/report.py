@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dp_ir.restoration.precision import processor_name
+from dp_ir.runtime.precision import processor_name
 
 Cell = str | int | float | None
 

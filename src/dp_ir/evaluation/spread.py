@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.band_energy import BANDS
-from dp_ir.image.bands import laplacian_bands
+from dp_ir.image.picture.bands import laplacian_bands
 
 PARTS = ("pixels", *(f"band {number}" for number in range(1, BANDS + 1)))
 """What of an image is looked at: the image itself, and its finest Laplacian bands."""

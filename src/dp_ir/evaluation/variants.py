@@ -16,10 +16,10 @@ from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
 from dp_ir.evaluation.methods import RestorationMethod, bundle_method, identity_text, read_settings
-from dp_ir.restoration.chain import UnseenChainWarning
-from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
-from dp_ir.restoration.precision import uses_bfloat16
+from dp_ir.restoration.sampling_plan import UnseenChainWarning
+from dp_ir.restoration.trained_with import UnseenPartnersWarning
+from dp_ir.runtime.precision import uses_bfloat16
 
 _WINDOW = 5  # of the local Wiener filter
 

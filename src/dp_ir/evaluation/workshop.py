@@ -30,7 +30,7 @@ from dp_ir.evaluation.metrics import LinearPSNR, Metric
 from dp_ir.evaluation.noise_method import NoiseMethod
 from dp_ir.evaluation.stored import stored_sample
 from dp_ir.image.data_layouts import load_rgb
-from dp_ir.restoration.precision import pick_device
+from dp_ir.runtime.precision import pick_device
 
 _AHEAD = 4  # jobs handed to each worker before it asks: enough to keep it busy, few enough to stop soon
 

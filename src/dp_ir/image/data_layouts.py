@@ -22,13 +22,13 @@ from pathlib import Path
 from torch import Tensor
 
 from dp_ir.errors import DataError
-from dp_ir.image.camera import Camera
-from dp_ir.image.mosaic_files import read_mosaic
+from dp_ir.image.files.reading import read_image
 from dp_ir.image.pairing import PairFiles, find_images, folders_of, listing, matched, unpaired
-from dp_ir.image.picture import to_tensor
-from dp_ir.image.reading import read_image
-from dp_ir.image.synthetic_burst import METADATA, read_camera, read_frame, read_truth
-from dp_ir.image.synthetic_burst import SCALE as BURST_SCALE
+from dp_ir.image.picture.picture import to_tensor
+from dp_ir.image.raw.camera import Camera
+from dp_ir.image.raw.mosaic_files import read_mosaic
+from dp_ir.image.raw.synthetic_burst import METADATA, read_camera, read_frame, read_truth
+from dp_ir.image.raw.synthetic_burst import SCALE as BURST_SCALE
 
 ZURICH_SCALE = 2
 """Side of a photograph / side of a plane of its mosaic."""

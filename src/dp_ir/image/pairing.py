@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dp_ir.errors import DataError
-from dp_ir.image.writing import IMAGE_SUFFIXES
+from dp_ir.image.files.writing import IMAGE_SUFFIXES
 
 # What data sets append to the same name in the two folders: "img_001_SRF_4_HR" and "..._LR", "0801" and "0801x4".
 ROLE = re.compile(r"([_-](HR|LR|GT|LQ)|[_-]?x\d+)+$", re.IGNORECASE)

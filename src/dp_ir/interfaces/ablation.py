@@ -89,7 +89,7 @@ def ablate(
     from dp_ir.evaluation.export import to_report
     from dp_ir.evaluation.fusion_forms import estimate_table
     from dp_ir.evaluation.studies import STUDIES, Subject, draw
-    from dp_ir.tasks.registry import get_task
+    from dp_ir.tasks import get_task
 
     if bundle is None:
         bundle = "sr4" if study in (StudyName.DETAIL, StudyName.SWAP) else "sr4-estimate"

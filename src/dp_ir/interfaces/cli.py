@@ -151,8 +151,8 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is in FOLDER.")] = False,
 ) -> None:
     """Write the network of a weight file of any known origin as a bundle: safetensors, settings and a card."""
-    from dp_ir.checkpoints.stated import parse_stated
-    from dp_ir.restoration.partners import network_name
+    from dp_ir.checkpoints.overrides import parse_stated
+    from dp_ir.restoration.trained_with import network_name
     from dp_ir.tasks.conversion import convert as write
 
     facts = parse_stated(stated or [])

@@ -41,7 +41,7 @@ def cost(
     from rich.console import Console
 
     from dp_ir.evaluation.cost import cost_report
-    from dp_ir.restoration.sources import restoration_of
+    from dp_ir.restoration.replacement import restoration_of
 
     shown, run = ([parse_size(text) for text in texts] for texts in (sizes or ["1280x720"], measure or []))
     restoration = restoration_of(

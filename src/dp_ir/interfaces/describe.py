@@ -11,20 +11,20 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.foreign.unwrap import groups
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.loading import read_network
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import PARTS, NetworkRecord
 from dp_ir.checkpoints.trained_for import trained_for
-from dp_ir.checkpoints.unwrap import groups
 from dp_ir.checkpoints.weights import read_content, read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
 from dp_ir.image import IMAGE_SUFFIXES, read_image
-from dp_ir.image.headers import identify
-from dp_ir.image.kinds import head_of
-from dp_ir.image.photo_facts import photo_facts
-from dp_ir.image.raw import RAW_SUFFIXES
+from dp_ir.image.files.headers import identify
+from dp_ir.image.files.kinds import head_of
+from dp_ir.image.picture.photo_facts import photo_facts
+from dp_ir.image.raw.raw_files import RAW_SUFFIXES
 from dp_ir.tasks import get_task
 from dp_ir.tasks.choice import findings
 

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dp_ir.batch.jobs import Job, Outcome, Status
+from dp_ir.batch.plan import run_batch
+from dp_ir.batch.worker import Worker
 from dp_ir.errors import DPIRError, MissingExtraError
 from dp_ir.interfaces.progress import counted_with_progress
-from dp_ir.restoration.batch import run_batch
-from dp_ir.restoration.jobs import Job, Outcome, Status
-from dp_ir.restoration.worker import Worker
 
 _CORES = 4  # per worker without a GPU: more of them speed up one image less than another worker speeds up the batch
 _ATTEMPTS = 3  # an image that brings down its worker so often is given up

@@ -10,7 +10,7 @@ import typer
 
 
 class ExportFormatName(str, Enum):
-    """The formats of `dp_ir.restoration.exporting.FORMATS`."""
+    """The formats of `dp_ir.runtime.exporting.FORMATS`."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"

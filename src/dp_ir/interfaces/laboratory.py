@@ -116,8 +116,8 @@ def compare(
     from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metrics
     from dp_ir.evaluation.sample_metrics import SAMPLES
     from dp_ir.interfaces.progress import bar_of
-    from dp_ir.restoration.precision import pick_device, uses_bfloat16
-    from dp_ir.tasks.registry import get_task
+    from dp_ir.runtime.precision import pick_device, uses_bfloat16
+    from dp_ir.tasks import get_task
 
     where = pick_device(device)
     uses_bfloat16(precision, where)  # type: ignore[arg-type]  # says so if there is no such precision

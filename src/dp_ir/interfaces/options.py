@@ -55,7 +55,7 @@ LongEdgeOption = Annotated[
 
 
 class PrecisionName(str, Enum):
-    """The precisions of `dp_ir.restoration.precision.Precision`."""
+    """The precisions of `dp_ir.runtime.precision.Precision`."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -63,7 +63,7 @@ class PrecisionName(str, Enum):
 
 
 class EngineName(str, Enum):
-    """The engines of `dp_ir.restoration.engines.Engine`."""
+    """The engines of `dp_ir.runtime.engines.Engine`."""
 
     TORCH = "torch"
     COMPILE = "compile"

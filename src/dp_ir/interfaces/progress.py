@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dp_ir.batch.plan import Job, Outcome, run_batch
+from dp_ir.batch.worker import Worker
 from dp_ir.interfaces.words import printable
-from dp_ir.restoration.batch import Job, Outcome, run_batch
-from dp_ir.restoration.worker import Worker
 
 
 def restore_with_progress(jobs: Sequence[Job], worker: Worker) -> Iterator[Outcome]:

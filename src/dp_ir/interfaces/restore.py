@@ -44,7 +44,7 @@ class SamplerName(str, Enum):
 
 
 class FormatName(str, Enum):
-    """The formats of `dp_ir.restoration.batch.FORMATS`."""
+    """The formats of `dp_ir.batch.plan.FORMATS`."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -207,20 +207,20 @@ def restore(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per input, and a summary.")] = False,
 ) -> None:
-    """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
-    from dp_ir.image.output_size import OutputSize
-    from dp_ir.image.writing import QUALITY
+    """Restore images; the help text is above, and the rules are those of `dp_ir.batch.plan`."""
+    from dp_ir.batch.manifest import Manifest
+    from dp_ir.batch.output import output_of
+    from dp_ir.batch.plan import FORMATS, carry_out, plan_batch
+    from dp_ir.batch.provenance import joint_provenance, provenance
+    from dp_ir.batch.worker import Worker
+    from dp_ir.image.files.writing import QUALITY
+    from dp_ir.image.picture.output_size import OutputSize
     from dp_ir.interfaces.outcomes import report
     from dp_ir.interfaces.progress import restore_with_progress
     from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.interfaces.streams import streams
-    from dp_ir.restoration.batch import FORMATS, carry_out, plan_batch
-    from dp_ir.restoration.chain import checked_detail
-    from dp_ir.restoration.manifest import Manifest
-    from dp_ir.restoration.output import output_of
-    from dp_ir.restoration.provenance import joint_provenance, provenance
-    from dp_ir.restoration.sources import restoration_of
-    from dp_ir.restoration.worker import Worker
+    from dp_ir.restoration.replacement import restoration_of
+    from dp_ir.restoration.sampling_plan import checked_detail
     from dp_ir.tasks.choice import LARGE_PHOTO, SMALL_PHOTO, chosen_bundle, told_findings
 
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
-from dp_ir.checkpoints.stated import parse_stated_by_kind
+from dp_ir.checkpoints.overrides import parse_stated_by_kind
 from dp_ir.errors import DPIRError, RecipeError
-from dp_ir.image.crop import Box
-from dp_ir.restoration.sources import LOADERS
-from dp_ir.tasks.registry import TASKS
+from dp_ir.image.picture.crop import Box
+from dp_ir.restoration.replacement import LOADERS
+from dp_ir.tasks import TASKS
 
 
 def restores_bursts(bundle: str) -> bool:

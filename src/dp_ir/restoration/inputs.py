@@ -14,16 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.burst import Burst
-from dp_ir.image.burst_files import read_burst
-from dp_ir.image.crop import Box, crop_burst, crop_picture
-from dp_ir.image.encoding import encode
-from dp_ir.image.headers import MAX_PIXELS
-from dp_ir.image.memory import from_array, from_pil
-from dp_ir.image.parts import PictureParts
-from dp_ir.image.picture import Picture, to_tensor, with_pixels
-from dp_ir.image.reading import read_image
-from dp_ir.restoration.tiling import Window
+from dp_ir.image.files.encoding import encode
+from dp_ir.image.files.headers import MAX_PIXELS
+from dp_ir.image.files.reading import read_image
+from dp_ir.image.picture.crop import Box, crop_burst, crop_picture
+from dp_ir.image.picture.lazy_picture import PictureParts
+from dp_ir.image.picture.memory import from_array, from_pil
+from dp_ir.image.picture.picture import Picture, to_tensor, with_pixels
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.burst_files import read_burst
+from dp_ir.restoration.tiling.windows import Window
 
 ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str] | bytes | BinaryIO
 """What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]; bytes, a file's content."""

@@ -16,7 +16,7 @@ from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import find_network, load_denoiser, load_restorer
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
 from dp_ir.checkpoints.trained_for import chain_settings
-from dp_ir.restoration.partners import named_partners
+from dp_ir.restoration.trained_with import named_partners
 
 
 @dataclass(frozen=True)

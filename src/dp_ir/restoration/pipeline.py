@@ -26,7 +26,9 @@ from dp_ir.diffusion.samplers import Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError
 from dp_ir.networks.default_dtype import float32_by_default
-from dp_ir.restoration.chain import (
+from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
+from dp_ir.restoration.parts import Part, chain_of, fusion_partners, part, parts_of
+from dp_ir.restoration.sampling_plan import (
     Chain,
     check_sigma_range,
     checked_detail,
@@ -34,22 +36,20 @@ from dp_ir.restoration.chain import (
     seen_and_share,
     warn_of_unseen_chain,
 )
-from dp_ir.restoration.engines import Engine, engine_device, guarded
-from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
-from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
-from dp_ir.restoration.parts import Part, chain_of, fusion_partners, part, parts_of
-from dp_ir.restoration.passes import Passes, Progress
-from dp_ir.restoration.precision import Precision
 from dp_ir.restoration.seeds import image_seeds, plain, sample_seed
 from dp_ir.restoration.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS  # others know it by this module
 from dp_ir.restoration.settings import changed_settings, settings_with_fusion
+from dp_ir.restoration.tiling.tiled_networks import Passes, Progress
+from dp_ir.restoration.trained_with import named_partners, warn_of_unseen_partners
+from dp_ir.runtime.engines import Engine, engine_device, guarded
+from dp_ir.runtime.precision import Precision
 
 
 @dataclass(frozen=True)
 class RestorationResult:
     """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or `Picture` for all else.
 
-    Of a burst they are upright pictures of 16 bits, rendered to sRGB; `dp_ir.image.camera.decode` makes them linear.
+    Of a burst they are upright pictures of 16 bits, rendered to sRGB; `image.raw.camera.decode` makes them linear.
 
     Args:
         image: the restored image (the first sample), clamped to [0, 1].
@@ -151,8 +151,8 @@ class Restoration:
             fusion: likewise, a module, a function or a network file; the chain that it was trained through, if any,
                 replaces the bundle's. One without takes the place of one with a chain as `DEFAULT_SETTINGS` say.
             device: "auto", "cpu", "cuda", "mps".
-            precision: of the networks; see `dp_ir.restoration.precision`.
-            engine: what runs them; see `dp_ir.restoration.engines`.
+            precision: of the networks; see `dp_ir.runtime.precision`.
+            engine: what runs them; see `dp_ir.runtime.engines`.
             revision: branch, tag or commit of a hub id.
             changes: fields of `BundleSettings` that replace those of the bundle, such as `tau=300`.
 
@@ -202,8 +202,8 @@ class Restoration:
             records: records of networks of this package as `load_network` gives them; they carry the cards that
                 `save_pretrained` writes, and the partners and the chain a fusion was trained with.
             device: "auto", "cpu", "cuda", "mps".
-            precision: of the networks; see `dp_ir.restoration.precision`.
-            engine: what runs them; see `dp_ir.restoration.engines`.
+            precision: of the networks; see `dp_ir.runtime.precision`.
+            engine: what runs them; see `dp_ir.runtime.engines`.
             changes: fields of `BundleSettings` that replace those of `settings`, such as `tau=300`.
 
         Raises:

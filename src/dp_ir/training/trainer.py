@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dp_ir.checkpoints.guard import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
-from dp_ir.restoration.precision import processor_name
+from dp_ir.runtime.precision import processor_name
 from dp_ir.training.history import HARDWARE, History, damaged, read_checkpoint
 from dp_ir.training.recipe import OptimRecipe, Recipe
 from dp_ir.training.tables import RunTable, writing
