@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from dp_ir.checkpoints import overrides as stated
+from dp_ir.checkpoints import overrides
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.overrides import parse_stated, parse_stated_by_kind
 from dp_ir.errors import NetworkContractError
@@ -42,7 +42,7 @@ def test_each_field_is_read_in_its_own_way(text, value):
 
 def test_every_field_of_the_contract_can_be_stated_and_the_probe_left_out():
     # But for detail, which is of fusions: nothing is stated of these in text, only of restorers and denoisers.
-    assert list(stated._FIELDS) == [*(item.name for item in fields(NetworkInfo) if item.name != "detail"), "probe"]
+    assert list(overrides._FIELDS) == [*(item.name for item in fields(NetworkInfo) if item.name != "detail"), "probe"]
     with pytest.raises(NetworkContractError, match="states nothing that is known"):
         parse_stated(["detail=0.4"])
     assert parse_stated(["probe=no"]) == {"probe": False}
@@ -99,4 +99,4 @@ def test_texts_go_to_the_networks_they_name():
 
 
 def test_the_examples_in_the_documentation_run():
-    assert doctest.testmod(stated, raise_on_error=False).failed == 0
+    assert doctest.testmod(overrides, raise_on_error=False).failed == 0

@@ -201,7 +201,7 @@ def test_broken_or_foreign_profile_is_ignored_with_a_warning(tmp_path, profile):
 
 
 def test_profile_without_a_way_back_becomes_srgb(monkeypatch):
-    from dp_ir.image.picture.picture import colour
+    from dp_ir.image.picture import colour
 
     values = pastel(4, 4).astype(np.float32) / 255
     monkeypatch.setattr(colour, "from_srgb", lambda pixels, profile: pixels * 0)

@@ -199,7 +199,7 @@ def test_tiff_files_carry_their_tags_byte_by_byte(tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_samples_of_a_tiff_are_right_in_either_order_of_bytes(tmp_path, dtype):
     from dp_ir.image import from_array
-    from dp_ir.image.metadata.metadata import metadata
+    from dp_ir.image.metadata import metadata
 
     values = np.random.default_rng(1).random((5, 7, 3))
     picture = from_array((values * 65535).astype(dtype) if dtype is np.uint16 else values.astype(dtype))

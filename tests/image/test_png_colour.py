@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from dp_ir.errors import ImageReadError
 from dp_ir.image import from_pil, read_image, to_pil, write_image
 from dp_ir.image.formats.png import decode_png
-from dp_ir.image.metadata.metadata import icc
+from dp_ir.image.metadata import icc
 from dp_ir.image.picture.colour import is_srgb, srgb_profile
 
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])

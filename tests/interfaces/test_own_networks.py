@@ -17,7 +17,7 @@ from spandrel.architectures.DnCNN import DnCNN
 from dp_ir import NoiseSchedule, Restoration, load_denoiser, load_network, load_restorer
 from dp_ir.checkpoints.network_file import read_record
 from dp_ir.interfaces import describe
-from dp_ir.restoration import replacement as sources
+from dp_ir.restoration import replacement
 from dp_ir.training.recipe import load_recipe
 
 
@@ -299,7 +299,7 @@ def test_every_note_is_one_line(dp_ir, bundle, photos, tmp_path, monkeypatch):
         warnings.warn("The probe\n  could not tell\nwhat this is.", stacklevel=1)
         return load_restorer(lambda y: y.repeat_interleave(4, 2).repeat_interleave(4, 3), scale=4, probe=False)
 
-    monkeypatch.setitem(sources.LOADERS, "restorer", load)
+    monkeypatch.setitem(replacement.LOADERS, "restorer", load)
     result = dp_ir("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--restorer", "x", "--device", "cpu")
     assert one_note(result) == "dp-ir: note: The probe could not tell what this is."
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dp_ir.image.picture.picture import Picture, colour
+from dp_ir.image.picture import colour
+from dp_ir.image.picture.picture import Picture
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # BT.601, as every converter to greyscale uses
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp_ir.errors import ImageReadError
+from dp_ir.image.metadata import exif as exif_block
 from dp_ir.image.metadata.metadata import Metadata
-from dp_ir.image.metadata.metadata import exif as exif_block
-from dp_ir.image.picture.picture import Picture, colour
+from dp_ir.image.picture import colour
+from dp_ir.image.picture.picture import Picture
 
 FloatArray = NDArray[np.float32]
 

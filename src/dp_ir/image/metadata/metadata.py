@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dp_ir.image.metadata import xmp as packets
 from dp_ir.image.metadata.exif import Carried, carried_exif, exif_for_size, orientation, within
-from dp_ir.image.metadata.metadata import xmp as packets
 from dp_ir.image.metadata.photoshop import carried_resources
 from dp_ir.image.metadata.resolution import Resolution, resolution_of, usable, with_resolution
 from dp_ir.image.metadata.texts import Chunk, chunks_of, comments_of, described
