@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.guard import channels_last
 from dp_ir.networks.fftformer.model import FFTformer
-from dp_ir.networks.rrdb.detect import LAYOUT
+from dp_ir.networks.rrdb.detect import DETECTOR
 from dp_ir.networks.rrdb.model import RRDBNet
 from dp_ir.networks.swinir.model import SwinIR
 
@@ -60,7 +60,7 @@ def _pairs() -> Iterator[tuple[str, tuple[int, ...], Callable[[], tuple[nn.Modul
 
     def rrdb() -> tuple[nn.Module, nn.Module]:
         ours, other = RRDBNet(), ESRGAN()
-        ours.load_state_dict(LAYOUT.rename(other.state_dict()))
+        ours.load_state_dict(DETECTOR.rename(other.state_dict()))
         return ours, other
 
     def fftformer() -> tuple[nn.Module, nn.Module]:

@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.errors import CheckpointError, MissingExtraError, UnsafeCheckpointError
-from dp_ir.networks.ffdnet.detect import LAYOUT
+from dp_ir.networks.ffdnet.detect import DETECTOR
 from dp_ir.networks.ffdnet.model import FFDNet
 
 Layer = dict  # type, and of convolutions the filters (height, width, in, out) and biases (out, 1) as MATLAB has them
@@ -121,9 +121,9 @@ def denoised_by_matlab(stack: list[Layer], image: np.ndarray, sigma: float) -> n
 def test_the_network_that_was_read_does_what_it_did_in_matlab(tmp_path, shape):
     stack = layers(**shape)
     state = read_matconvnet(write_matlab(tmp_path / "net.mat", stack))
-    assert LAYOUT.matches(state)
+    assert DETECTOR.matches(state)
     assert all(value.dtype == torch.float32 and value.is_contiguous() for value in state.values())
-    network = FFDNet(**LAYOUT.config(state))
+    network = FFDNet(**DETECTOR.config(state))
     network.load_state_dict(state)
     image = np.random.default_rng(1).random((10, 14, network.channels), np.float32)
     expected = denoised_by_matlab(stack, image, 0.1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dp_ir.networks.rlfn.detect import LAYOUT
+from dp_ir.networks.rlfn.detect import DETECTOR
 from dp_ir.networks.rlfn.model import RLFN
 
 
@@ -63,5 +63,5 @@ def test_the_published_size():
 )
 def test_the_layout_infers_every_hyper_parameter(config):
     network = RLFN(**config)
-    assert LAYOUT.matches(network.state_dict())
-    assert LAYOUT.config(network.state_dict()) == network.config
+    assert DETECTOR.matches(network.state_dict())
+    assert DETECTOR.config(network.state_dict()) == network.config
