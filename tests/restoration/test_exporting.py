@@ -24,7 +24,7 @@ from dp_ir.networks.fast_sr.model import FastSR
 from dp_ir.networks.rrdb.model import RRDBNet
 from dp_ir.networks.swinir.model import SwinIR
 from dp_ir.networks.unet_denoiser.model import UNetDenoiser
-from dp_ir.restoration.export_files import export_bundle
+from dp_ir.runtime.export_files import export_bundle
 from dp_ir.runtime.exporting import to_onnx, to_openvino
 
 SIZES = ((1, 2, 2), (3, 7, 2), (2, 4, 9))  # batch, and sides in size multiples

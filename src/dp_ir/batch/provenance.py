@@ -10,7 +10,8 @@ from typing import Any
 
 from dp_ir.checkpoints.bundle import BundleConfig, bundle_record, locate_bundle, read_config, shipped_bundles
 from dp_ir.checkpoints.loading import find_record
-from dp_ir.restoration.settings import SAMPLING_SETTINGS, settings_with_fusion
+from dp_ir.restoration.settings import settings_with_fusion
+from dp_ir.sampling_settings import SETTINGS
 
 _NETWORKS = ("restorer", "denoiser", "fusion")
 _UNSAID = {"detail": 1.0, "quality": None, "scale": None, "width": None, "long_edge": None}
@@ -43,7 +44,7 @@ def provenance(
     if (fusion := sources.get("fusion")) is not None:
         replaced = bundle_record(folder, "fusion") if "fusion" in config.networks else None
         used = settings_with_fusion(used, replaced, find_record("fusion", fusion))
-    own = {name: getattr(used, name) for name in SAMPLING_SETTINGS}
+    own = {name: getattr(used, name) for name in SETTINGS}
     if settings.get("sampler") not in (None, own["sampler"]):
         own["eta"] = None  # another sampler has its own default
     given = {name: value for name, value in settings.items() if value is not None}

@@ -31,8 +31,9 @@ from dp_ir.checkpoints.network_file import (
     recorded_info,
     save_network,
 )
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, short, typed_values
+from dp_ir.checkpoints.trained_for import short, typed_values
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
+from dp_ir.sampling_settings import SETTINGS, SamplingSettings
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -44,31 +45,15 @@ _CONFIG_LIMIT = 2**20
 
 
 @dataclass(frozen=True)
-class BundleSettings:
-    """How the networks of a bundle are run unless a call says otherwise.
+class BundleSettings(SamplingSettings):
+    """How the networks of a bundle are run unless a call says otherwise, and what is known of the whole.
 
     Args:
-        schedule: the noise schedule, as `NoiseSchedule.to_config` writes it.
-        tau: step of the schedule where sampling starts; 0 returns the restorer's estimate.
-        steps: steps from tau down to 0, one denoiser and one fusion evaluation each.
-        sampler: a key of `dp_ir.diffusion.samplers.SAMPLERS`.
-        spacing: how the steps are spread, see `sigma_grid`.
-        sigma_min: last noise level before 0, in [0, 1] image units.
-        eta: share of fresh noise per step, 0 (none) to 1 (ancestral).
-        detail: the dial from the restorer's estimate, 0, to a sample of the posterior, 1.
         task: name of the task, such as "sr4".
         quality: measured quality, free JSON.
         licence: SPDX name of the licence of the weights.
     """
 
-    schedule: dict[str, Any]
-    tau: float
-    steps: int
-    sampler: str
-    spacing: str
-    sigma_min: float
-    eta: float
-    detail: float = 1.0
     task: str = ""
     quality: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -323,8 +308,7 @@ def _parse(content: Any, path: Path) -> BundleConfig:
 
 
 _SETTING_TYPES: dict[str, tuple[type, ...]] = {
-    **CHAIN_SETTINGS,
-    "detail": (float, int),
+    **{name: setting.types for name, setting in SETTINGS.items()},
     "task": (str,),
     "quality": (dict,),
     "licence": (str,),

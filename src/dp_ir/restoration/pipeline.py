@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,11 @@ from dp_ir.restoration.tiling.tiled_networks import Passes, Progress
 from dp_ir.restoration.trained_with import named_partners, warn_of_unseen_partners
 from dp_ir.runtime.engines import Engine, engine_device, guarded
 from dp_ir.runtime.precision import Precision
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dp_ir.sampling_settings import SettingChanges
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class Restoration:
         precision: Precision = "auto",
         engine: Engine = "torch",
         revision: str | None = None,
-        **changes: Any,
+        **changes: Unpack[SettingChanges],
     ) -> Restoration:
         """Read a bundle.
 
@@ -188,7 +193,7 @@ class Restoration:
         device: str | torch.device = "auto",
         precision: Precision = "auto",
         engine: Engine = "torch",
-        **changes: Any,
+        **changes: Unpack[SettingChanges],
     ) -> Restoration:
         """Put own networks together; modules are moved to the device, otherwise nothing about them is changed.
 
@@ -225,10 +230,10 @@ class Restoration:
 
     @classmethod
     def restorer_only(
-        cls, restorer: Source, *, device: str | torch.device = "auto", precision: Precision = "auto", **changes: Any
+        cls, restorer: Source, *, device: str | torch.device = "auto", precision: Precision = "auto"
     ) -> Restoration:
         """The restorer's own estimate, without any diffusion: the same as tau = 0."""
-        return cls.from_parts(restorer=restorer, tau=0, device=device, precision=precision, **changes)
+        return cls.from_parts(restorer=restorer, tau=0, device=device, precision=precision)
 
     @property
     def networks(self) -> dict[Kind, Any]:

@@ -14,8 +14,8 @@ from dp_ir.checkpoints.bundle import Bundle, locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.errors import BundleError
-from dp_ir.restoration.settings import SAMPLING_SETTINGS
 from dp_ir.runtime.exporting import FORMATS, RESULTS, Format, inputs_of, model_info, to_onnx, to_openvino
+from dp_ir.sampling_settings import SETTINGS
 
 CARD_NAME = "README.md"
 DESCRIPTION_NAME = "networks.json"
@@ -110,7 +110,7 @@ def _description(bundle: Bundle, infos: Mapping[Kind, NetworkInfo], format: Form
     return {"format": format, "settings": {name: settings[name] for name in _SETTINGS}, "networks": networks}
 
 
-_SETTINGS = ("task", *SAMPLING_SETTINGS, "licence")
+_SETTINGS = ("task", *SETTINGS, "licence")
 
 
 def _dial(description: Mapping[str, Any]) -> str:
