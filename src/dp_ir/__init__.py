@@ -1,6 +1,6 @@
 """DP-IR: perceptual image restoration with modular diffusion (arXiv 2411.05993).
 
-The names below are handed on from their floors when they are first used, so that importing this package is quick.
+The names below are handed on from their packages when they are first used, so that importing this package is quick.
 """
 
 from __future__ import annotations

@@ -43,13 +43,13 @@ def test_sizes_are_padded_to_the_multiple_and_cropped_back(size):
 
     image = torch.rand(1, 3, *size)
     expected = image.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert torch.equal(guarded(network, "restorer", size_multiple=8, scale=2)(image), expected)
-    assert torch.equal(guarded(network, "restorer", size_multiple=8)(image), expected)  # the scale is seen, not stated
+    assert torch.equal(guarded(network, "restorer", multiple_of=8, scale=2)(image), expected)
+    assert torch.equal(guarded(network, "restorer", multiple_of=8)(image), expected)  # the scale is seen, not stated
 
 
 def test_padding_mirrors_where_it_can():
     padded = {}
-    guarded(lambda y: padded.update(y=y) or y, "restorer", size_multiple=4)(torch.arange(15.0).expand(1, 3, 3, 15) / 15)
+    guarded(lambda y: padded.update(y=y) or y, "restorer", multiple_of=4)(torch.arange(15.0).expand(1, 3, 3, 15) / 15)
     assert padded["y"][0, 0, 0, -1] == padded["y"][0, 0, 0, -3]
 
 
@@ -68,7 +68,7 @@ def test_bfloat16_is_only_for_networks_that_allow_it():
     image = torch.rand(1, 3, 8, 8)
     with torch.inference_mode():
         exact = conv(image)
-        allowed = guarded(conv, "restorer", bfloat16=True, half_safe=True)(image)
+        allowed = guarded(conv, "restorer", bfloat16=True, supports_bfloat16=True)(image)
         kept = guarded(conv, "restorer", bfloat16=True)(image)
     assert torch.allclose(kept, exact, atol=1e-6)
     assert allowed.dtype == torch.float32
@@ -85,7 +85,7 @@ def test_the_noise_level_arrives_as_the_network_wants_it(sigma_input, expected, 
         seen.extend(arguments)
         return arguments[0][:, :3]
 
-    denoiser = guarded(network, sigma_input=sigma_input, value_range=(0.0, width), size_multiple=4)
+    denoiser = guarded(network, sigma_input=sigma_input, value_range=(0.0, width), multiple_of=4)
     noisy = torch.rand(2, 3, 3, 5)
     assert torch.allclose(denoiser(noisy, torch.tensor([0.1, 0.1])), noisy, atol=1e-6)
     power = 2 if sigma_input == "variance" else 1
@@ -108,7 +108,7 @@ def test_small_images_grow_to_the_smallest_size():
         return observation
 
     image = torch.rand(1, 3, 5, 18)
-    assert torch.equal(guarded(network, "restorer", min_size=15, size_multiple=4)(image), image)
+    assert torch.equal(guarded(network, "restorer", minimum_size=15, multiple_of=4)(image), image)
 
 
 def test_bursts_are_padded_frame_by_frame_and_become_rgb():
@@ -117,7 +117,7 @@ def test_bursts_are_padded_frame_by_frame_and_become_rgb():
         return burst[:, 0, :3].repeat_interleave(2, 2).repeat_interleave(2, 3)
 
     burst = torch.rand(2, 3, 4, 7, 9)
-    restored = guarded(network, "restorer", channels=4, scale=2, size_multiple=8)(burst)
+    restored = guarded(network, "restorer", channels=4, scale=2, multiple_of=8)(burst)
     assert torch.equal(restored, burst[:, 0, :3].repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
@@ -138,7 +138,7 @@ def test_a_guarded_network_can_be_guarded_anew():
         ({"value_range": (1.0, 0.0)}, "smaller first"),
         ({"sigma_range": (0.5, 0.1)}, "0 <= low <= high"),
         ({"sigma_input": "log"}, "'log': expected one of sigma, variance, map, none"),
-        ({"size_multiple": 0}, "at least 1"),
+        ({"multiple_of": 0}, "at least 1"),
         ({"scale": 0}, "at least 1"),
         ({"tiling": "never"}, "'never': expected one of supported, discouraged"),
     ],
@@ -150,7 +150,7 @@ def test_facts_that_cannot_be_are_refused(stated, sentence):
 
 def test_what_networks_say_of_themselves():
     denoiser = info_of(build("unet-denoiser", {"sigma_range": [0.01, 0.5]}))
-    assert (denoiser.sigma_range, denoiser.half_safe) == ((0.01, 0.5), True)
+    assert (denoiser.sigma_range, denoiser.supports_bfloat16) == ((0.01, 0.5), True)
     assert info_of(build("fast-sr", {"scale": 2})).scale == 2
     assert info_of(nn.Identity()) == NetworkInfo()
     assert info_of(lambda y: y) == NetworkInfo()

@@ -95,10 +95,10 @@ def test_other_precisions_become_float32(tmp_path, precision):
 
 def test_modules_and_functions_are_taken_as_they_are():
     module = nn.Conv2d(3, 3, 3, padding=1)
-    loaded = load_restorer(module, probe=False, scale=1, half_safe=True)
+    loaded = load_restorer(module, probe=False, scale=1, supports_bfloat16=True)
     assert loaded.network is module
     assert loaded.record is None
-    assert loaded.info == NetworkInfo(scale=1, half_safe=True)
+    assert loaded.info == NetworkInfo(scale=1, supports_bfloat16=True)
     own = load_restorer(network("rlfn"), probe=False)
     assert own.record.architecture == "rlfn"
     again = load_restorer(own, probe=False, value_range=(0, 1))

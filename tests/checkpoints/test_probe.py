@@ -392,7 +392,7 @@ def test_the_network_is_run_in_its_own_precision(kind, bfloat16):
         seen.add(torch.is_autocast_enabled("cpu"))
         return image
 
-    info = NetworkInfo(half_safe=True)
+    info = NetworkInfo(supports_bfloat16=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbeWarning)
         probe(GuardedNetwork(kind, network, info, bfloat16=bfloat16))

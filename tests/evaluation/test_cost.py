@@ -199,7 +199,7 @@ class TestRestorationCost:
         assert restoration_cost({"restorer": Enlarge()}, (20, 30)).base == conv_flops(3, 3, 12, 10, 15)
 
     def test_is_what_a_restoration_does(self):
-        infos = {"restorer": NetworkInfo(scale=2, size_multiple=4), "denoiser": NetworkInfo(size_multiple=8)}
+        infos = {"restorer": NetworkInfo(scale=2, multiple_of=4), "denoiser": NetworkInfo(multiple_of=8)}
         restore = Restoration.from_parts(**parts(), infos=infos, settings=DEFAULT_SETTINGS, device="cpu")
         for steps in (1, 4):
             with FlopCounterMode(display=False) as counter:

@@ -118,7 +118,9 @@ def test_identity_follows_weights_settings_and_precision(tmp_path):
     texts = ["0.safetensors", "1.safetensors", "0.safetensors,tiling=unsupported"]
     identities = [parse_method(f"{tmp_path}/{text}", device="cpu", precision="float32").identity for text in texts[:2]]
     identities.append(parse_method(f"{tmp_path}/{texts[0]}", device="cpu", precision="bfloat16").identity)
-    identities.append(parse_method(f"{tmp_path}/{texts[0]},min_size=16", device="cpu", precision="float32").identity)
+    identities.append(
+        parse_method(f"{tmp_path}/{texts[0]},minimum_size=16", device="cpu", precision="float32").identity
+    )
     assert len(set(identities)) == 4
     renamed = parse_method(f"other={tmp_path}/{texts[0]}", device="cpu", precision="float32")
     assert renamed.identity == identities[0]

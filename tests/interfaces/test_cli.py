@@ -81,7 +81,7 @@ def test_names_in_help_are_those_of_the_floors():
     assert {item.value for item in cli.KindName} == set(KINDS)
     assert {item.value for item in cli.ForeignKindName} == set(KINDS) - {"fusion", "bridge"}
     # A fusion alone sees the dial, and nothing is stated of fusions.
-    assert all(item.name in options.STATED for item in fields(package.NetworkInfo) if item.name != "detail")
+    assert all(item.name in options.OVERRIDE for item in fields(package.NetworkInfo) if item.name != "detail")
     assert set(cli._RECIPES.values()) <= set(shipped_recipes())
 
 

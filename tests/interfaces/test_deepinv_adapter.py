@@ -198,9 +198,9 @@ def test_facts_of_a_deepinv_denoiser():
     model = FFDNet(n_conv_layers=3, nf=8, img_channels=3, pretrained=None).eval()
     with pytest.raises(ValueError, match="divisible by 2"):
         denoiser_from_deepinv(model)(odd, SIGMAS)
-    padded = denoiser_from_deepinv(model, size_multiple=2, sigma_range=(0.0, 0.3))
+    padded = denoiser_from_deepinv(model, multiple_of=2, sigma_range=(0.0, 0.3))
     assert padded(odd, SIGMAS).shape == odd.shape
-    assert padded.info == NetworkInfo(scale=1, size_multiple=2, sigma_range=(0.0, 0.3))
+    assert padded.info == NetworkInfo(scale=1, multiple_of=2, sigma_range=(0.0, 0.3))
     with pytest.raises(NetworkContractError, match="sigma_limit"):
         denoiser_from_deepinv(model, sigma_limit=1)
 

@@ -192,7 +192,7 @@ def test_a_restorer_alone(tmp_path, restoration):
 
 
 def test_what_is_stated_of_a_network_is_kept(tmp_path, restoration):
-    stated = NetworkInfo(scale=4, size_multiple=8, value_range=(-1.0, 1.0))
+    stated = NetworkInfo(scale=4, multiple_of=8, value_range=(-1.0, 1.0))
     networks = _networks(restoration)
     told = Restoration.from_parts(**networks, infos={"restorer": stated}, tau=300, sigma_min=0.05, precision="float32")
     DPIRPipeline.from_restoration(told).save_pretrained(tmp_path / "told")
@@ -355,7 +355,7 @@ def test_half_precision_where_networks_bear_it(folder, restoration):
     found = pipe(IMAGES, output_type="pt").images
     assert found.dtype == torch.float32
     assert 0 < (found - exact).abs().max() < 0.02
-    pipe.denoiser.register_to_config(stated={"half_safe": False})
+    pipe.denoiser.register_to_config(stated={"supports_bfloat16": False})
     with pytest.raises(DPIRError, match=r"denoiser, unet-denoiser, is in torch\.bfloat16"):
         pipe(IMAGES)
 

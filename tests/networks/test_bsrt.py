@@ -55,7 +55,7 @@ def test_sizes_are_the_released_ones(config: dict[str, Any], parameters: int, en
         network = BSRT(**config)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     assert len(network.state_dict()) == entries
-    assert (network.scale, network.channels, network.size_multiple) == (8, 4, 8)
+    assert (network.scale, network.channels, network.multiple_of) == (8, 4, 8)
 
 
 def test_the_state_dict_has_the_released_names() -> None:

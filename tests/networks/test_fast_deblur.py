@@ -24,7 +24,7 @@ def image(batch: int, height: int, width: int) -> torch.Tensor:
 def test_it_is_small_and_says_what_it_is() -> None:
     assert sum(parameter.numel() for parameter in FastDeblur().parameters()) <= 3.1e6
     info = info_of(FastDeblur())
-    assert (info.scale, info.channels, info.value_range, info.half_safe) == (1, 3, (0.0, 1.0), True)
+    assert (info.scale, info.channels, info.value_range, info.supports_bfloat16) == (1, 3, (0.0, 1.0), True)
 
 
 @settings(max_examples=12, deadline=None)

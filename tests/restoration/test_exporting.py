@@ -114,7 +114,7 @@ def check_folder(name: Path, folder: Path, read: Callable[[Path], Model]) -> Non
         assert entry["file"] in (folder / "README.md").read_text()
         assert entry["sha256"] == bundle.records[kind].sha256
         model = read(folder / entry["file"])
-        check(bundle.networks[kind], model, entry["inputs"], entry["size_multiple"], entry["min_size"])
+        check(bundle.networks[kind], model, entry["inputs"], entry["multiple_of"], entry["minimum_size"])
 
 
 @pytest.mark.parametrize("format", list(READERS))
@@ -155,7 +155,7 @@ def test_brought_along_restorers(make: Callable[[], nn.Module], format: str, tmp
         path.write_bytes(to_onnx("restorer", network, info).model_proto.SerializeToString())
     else:
         openvino.save_model(to_openvino("restorer", network, info), path, compress_to_fp16=False)
-    check(network, READERS[format][1](path), ["observation"], info.size_multiple, 2 * info.size_multiple)
+    check(network, READERS[format][1](path), ["observation"], info.multiple_of, 2 * info.multiple_of)
 
 
 def test_export_leaves_the_network_as_it_was() -> None:

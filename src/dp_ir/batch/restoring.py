@@ -20,7 +20,7 @@ from dp_ir.image.files.headers import MAX_PIXELS
 from dp_ir.image.files.reading import image_size, read_samples
 from dp_ir.image.files.writing import QUALITY, check_target, format_for
 from dp_ir.image.picture.crop import Box
-from dp_ir.image.picture.lazy_picture import PictureParts
+from dp_ir.image.picture.lazy_picture import LazyPicture
 from dp_ir.image.picture.output_size import OutputSize, Size, resized
 from dp_ir.image.picture.photo_facts import PhotoFacts, photo_facts
 from dp_ir.image.raw.burst import Burst
@@ -87,11 +87,11 @@ def restore_file(
         whole = _larger(size.start(header, scale), scale)
         for target in job.targets:
             check_target(target, size.of(header, whole) if is_known else whole)
-    source: Picture | PictureParts | Burst
+    source: Picture | LazyPicture | Burst
     if restoration.takes_bursts or crop is not None or scale > 1:
         source = read_source(job.source, burst=restoration.takes_bursts, crop=crop, max_pixels=max_pixels)
     else:  # as large as its result
-        source = PictureParts(read_samples(job.source, max_pixels=max_pixels))
+        source = LazyPicture(read_samples(job.source, max_pixels=max_pixels))
     given = _upright_size(source)
     start = given if isinstance(source, Burst) else size.start(given, scale)
     again = start != given
@@ -148,7 +148,7 @@ def restore_file(
             **settings,
         )
         return
-    picture = source.part(0, 0, *source.size) if isinstance(source, PictureParts) else source
+    picture = source.part(0, 0, *source.size) if isinstance(source, LazyPicture) else source
     del source
     result = restoration(
         picture, num_samples=job.samples, memory=memory, callback=callback, progress=progress, **settings
@@ -208,7 +208,7 @@ def _larger(size: Size, scale: int) -> Size:
     return scale * size[0], scale * size[1]
 
 
-def _upright_size(source: Picture | PictureParts | Burst) -> Size:
+def _upright_size(source: Picture | LazyPicture | Burst) -> Size:
     """(height, width) as it is shown; of a burst, that of a packed frame."""
     if not isinstance(source, Burst):
         return source.size

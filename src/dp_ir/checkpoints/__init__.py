@@ -1,4 +1,4 @@
-"""The checkpoints floor: weight files, network files and bundles, read safely and written atomically."""
+"""The checkpoints package: weight files, network files and bundles, read safely and written atomically."""
 
 from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.bundle import (

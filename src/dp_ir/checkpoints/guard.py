@@ -1,7 +1,7 @@
 """Calling a network as its contract says.
 
-Its value range, noise-level convention, size multiple and precision are met on the way in, and what it returns is
-checked on the way out. Everything outside speaks float32 in [0, 1] units. There is no second place for any of this.
+Its value range, noise-level convention, padding and precision are met on the way in, and what it returns is checked on
+the way out. Everything outside speaks float32 in [0, 1] units. There is no second place for any of this.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class GuardedNetwork(nn.Module):
         self.info = info if kind == "restorer" else replace(info, scale=1)
         self.network: Any = network
         self.run = run
-        self.autocast = bfloat16 and info.half_safe
+        self.autocast = bfloat16 and info.supports_bfloat16
         if isinstance(self.network, nn.Module):
             try:
                 channels_last(self.network.to(self.device))
@@ -147,8 +147,10 @@ class GuardedNetwork(nn.Module):
 
     def _pad(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        multiple = self.info.size_multiple
-        bottom, right = (-(-max(side, self.info.min_size) // multiple) * multiple - side for side in (height, width))
+        multiple = self.info.multiple_of
+        bottom, right = (
+            -(-max(side, self.info.minimum_size) // multiple) * multiple - side for side in (height, width)
+        )
         if not bottom and not right:
             return image
         mode = "reflect" if bottom < height and right < width else "replicate"
@@ -169,7 +171,7 @@ class GuardedNetwork(nn.Module):
         if tuple(result.shape) != expected or not result.is_floating_point():
             raise NetworkContractError(
                 f"The {self.kind} returned {tuple(result.shape)} of {result.dtype} for an image {tuple(given.shape)}: "
-                f"expected {expected} in floating point; check its scale and size multiple in NetworkInfo."
+                f"expected {expected} in floating point; check its scale and multiple of the sides in NetworkInfo."
             )
         return scale
 

@@ -14,13 +14,13 @@ from dp_ir.errors import NetworkContractError
 Value = TypeVar("Value")
 
 
-def parse_stated(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     """Read fields of `NetworkInfo`, and whether to probe the network, from "KEY=VALUE" texts.
 
     Args:
-        pairs: such as "value_range=0,255", "sigma_range=0,75/255", "sigma_input=map", "scale=4", "half_safe=yes"; where
-            a field may be unknown, "none" says so; "probe=no" leaves out the check of all this. The last of several
-            texts with one key counts.
+        pairs: such as "value_range=0,255", "sigma_range=0,75/255", "sigma_input=map", "scale=4",
+            "supports_bfloat16=yes"; where a field may be unknown, "none" says so; "probe=no" leaves out the check of
+            all this. The last of several texts with one key counts.
 
     Returns:
         Fields and their values, ready for `load_restorer` and `load_denoiser`.
@@ -29,7 +29,7 @@ def parse_stated(pairs: Sequence[str]) -> dict[str, Any]:
         NetworkContractError: no such field, or a value that the field cannot have; the sentence says what it can.
 
     Example:
-        >>> parse_stated(["value_range=0,255", "sigma_range=0,75/255", "scale=4"])
+        >>> parse_overrides(["value_range=0,255", "sigma_range=0,75/255", "scale=4"])
         {'value_range': (0.0, 255.0), 'sigma_range': (0.0, 0.29411764705882354), 'scale': 4}
     """
     stated: dict[str, Any] = {}
@@ -46,21 +46,21 @@ def parse_stated(pairs: Sequence[str]) -> dict[str, Any]:
     return stated
 
 
-def parse_stated_by_kind(pairs: Sequence[str], kinds: Collection[str]) -> dict[str, dict[str, Any]]:
+def parse_overrides_by_kind(pairs: Sequence[str], kinds: Collection[str]) -> dict[str, dict[str, Any]]:
     """Read "KIND.KEY=VALUE" texts, such as "restorer.value_range=0,255".
 
     Args:
-        pairs: the texts; for what follows the point see `parse_stated`.
+        pairs: the texts; for what follows the point see `parse_overrides`.
         kinds: which networks may be named.
 
     Returns:
         Fields per kind of network; kinds that no text names are left out.
 
     Raises:
-        NetworkContractError: as `parse_stated`, or a text that names none of `kinds`.
+        NetworkContractError: as `parse_overrides`, or a text that names none of `kinds`.
 
     Example:
-        >>> parse_stated_by_kind(["denoiser.sigma_input=map"], ["restorer", "denoiser"])
+        >>> parse_overrides_by_kind(["denoiser.sigma_input=map"], ["restorer", "denoiser"])
         {'denoiser': {'sigma_input': 'map'}}
     """
     texts: dict[str, list[str]] = {}
@@ -70,7 +70,7 @@ def parse_stated_by_kind(pairs: Sequence[str], kinds: Collection[str]) -> dict[s
             examples = " or ".join(f"{kind}.KEY=VALUE" for kind in kinds)
             raise NetworkContractError(f"{pair!r} does not say which network it is about: expected {examples}.")
         texts.setdefault(kind, []).append(rest)
-    return {kind: parse_stated(rest) for kind, rest in texts.items()}
+    return {kind: parse_overrides(rest) for kind, rest in texts.items()}
 
 
 def _whole(text: str) -> int:
@@ -113,12 +113,12 @@ _INPUTS: dict[str, Any] = {word: word for word in SIGMA_INPUTS}
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "scale": (f"{_WHOLE}, or none for whatever it returns", _or_none(_whole)),
     "channels": (_WHOLE, _whole),
-    "size_multiple": (_WHOLE, _whole),
-    "min_size": (_WHOLE, _whole),
+    "multiple_of": (_WHOLE, _whole),
+    "minimum_size": (_WHOLE, _whole),
     "value_range": ("LOW,HIGH, such as 0,255 or -1,1", _pair),
     "sigma_range": ("LOW,HIGH in units of [0, 1] images, such as 0,50/255, or none for any level", _or_none(_pair)),
     "sigma_input": (f"one of {', '.join(SIGMA_INPUTS)}", _one_of(_INPUTS)),
-    "half_safe": ("yes or no", _one_of(_BOOLEANS)),
+    "supports_bfloat16": ("yes or no", _one_of(_BOOLEANS)),
     "tiling": (f"one of {', '.join(_TILINGS)}", _one_of(_TILINGS)),
     "receptive_field": ("a whole number of pixels, or none for not known", _or_none(_whole)),
     _PROBE: ("yes or no", _one_of(_BOOLEANS)),

@@ -177,7 +177,7 @@ def cost_table(
 
 def _inputs(role: str, info: NetworkInfo, size: tuple[int, int]) -> tuple[Tensor, ...]:
     """What a network is called with for one image, as `GuardedNetwork` does it: all grey, at a level that it knows."""
-    height, width = (-(-max(side, info.min_size) // info.size_multiple) * info.size_multiple for side in size)
+    height, width = (-(-max(side, info.minimum_size) // info.multiple_of) * info.multiple_of for side in size)
     low, high = info.value_range
     image = torch.full((1, info.channels, height, width), (low + high) / 2)
     level = (high - low) * (sum(info.sigma_range) / 2 if info.sigma_range else 0.1)

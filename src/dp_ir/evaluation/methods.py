@@ -24,7 +24,7 @@ from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, shipped_bundles
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.hub import WEIGHT_SUFFIXES
 from dp_ir.checkpoints.loading import load_restorer
-from dp_ir.checkpoints.overrides import parse_stated
+from dp_ir.checkpoints.overrides import parse_overrides
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
@@ -234,8 +234,8 @@ def bundle_method(name: str, source: str, settings: dict[str, str], device: str)
 
 
 def restorer_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
-    """Kind `restorer`: settings are facts about the network as of `parse_stated`, precision, and frames of bursts."""
-    stated = parse_stated([f"{key}={text}" for key, text in settings.items() if key not in _OF_RESTORERS])
+    """Kind `restorer`: settings are as of `parse_overrides`, precision, and frames of bursts."""
+    stated = parse_overrides([f"{key}={text}" for key, text in settings.items() if key not in _OF_RESTORERS])
     own = {key: text for key, text in settings.items() if key in _OF_RESTORERS}
     values = read_settings("restorer", own, _OF_RESTORERS)
     precision: Any = values.get("precision", "auto")

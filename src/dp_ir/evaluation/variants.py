@@ -198,7 +198,7 @@ def _blend(network: GuardedNetwork, strength: float, plain: Callable[..., Tensor
         return strength * network(*arguments) + (1 - strength) * plain(*arguments)
 
     # What is inside has met its own ranges and conventions already.
-    info = replace(network.info, value_range=(0.0, 1.0), sigma_input="sigma", size_multiple=1, half_safe=False)
+    info = replace(network.info, value_range=(0.0, 1.0), sigma_input="sigma", multiple_of=1, supports_bfloat16=False)
     return GuardedNetwork(network.kind, blended, info, device=network.device)
 
 

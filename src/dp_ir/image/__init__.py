@@ -1,4 +1,4 @@
-"""The image floor: photographs in and out, with colour, orientation, transparency and bit depth kept."""
+"""The image package: photographs in and out, with colour, orientation, transparency and bit depth kept."""
 
 from dp_ir.image.files.headers import MAX_PIXELS
 from dp_ir.image.files.reading import read_image

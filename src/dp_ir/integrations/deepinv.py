@@ -66,7 +66,7 @@ def denoiser_from_deepinv(model: nn.Module, **facts: Any) -> GuardedNetwork:
     Args:
         model: a `deepinv.models.Denoiser`.
         facts: fields of `NetworkInfo`. Give `sigma_range=(low, high)`, in [0, 1] units, wherever it is known: deepinv
-            does not record it, and without it no tau is refused. FFDNet needs `size_multiple=2`.
+            does not record it, and without it no tau is refused. FFDNet needs `multiple_of=2`.
 
     Raises:
         NetworkContractError: a fact that cannot be.

@@ -115,7 +115,7 @@ class DPIRNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers h
     def forward(self, *arguments: Tensor) -> Tensor:
         """Call the network as its architecture wants to be called."""
         half = self.dtype in (torch.bfloat16, torch.float16)
-        if self.dtype != torch.float32 and not (half and self.info.half_safe):
+        if self.dtype != torch.float32 and not (half and self.info.supports_bfloat16):
             raise DPIRError(
                 f"The {self.config.kind}, {self.config.architecture}, is in {self.dtype} but not known to work in it: "
                 "load it in float32."

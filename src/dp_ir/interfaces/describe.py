@@ -162,7 +162,7 @@ def _levels(values: tuple[float, float] | None) -> str:
 _WORDS: dict[str, Callable[[Any], str]] = {
     "scale": lambda scale: f"{scale}" if scale else "whatever the network returns",
     "channels": lambda channels: {1: "1, grey", 3: "3, RGB"}.get(channels, f"{channels}"),
-    "size_multiple": lambda multiple: f"{multiple}",
+    "multiple_of": lambda multiple: f"{multiple}",
     "value_range": _range,
     "sigma_range": _levels,
     "sigma_input": {
@@ -171,7 +171,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         "map": "its standard deviation, as one more channel of the image",
         "none": "not at all: the network does not see it",
     }.__getitem__,
-    "half_safe": lambda safe: "safe" if safe else "not known to be safe, so float32 is used",
+    "supports_bfloat16": lambda safe: "safe" if safe else "not known to be safe, so float32 is used",
     "tiling": {
         "supported": "supported",
         "discouraged": "discouraged: what is far away in the image changes the result",
@@ -192,10 +192,10 @@ _BESIDE_THE_POINT = {
 
 _LABELS = {
     "config": "hyper-parameters",
-    "min_size": "minimum size",
+    "minimum_size": "minimum size",
     "sigma_range": "noise levels",
     "sigma_input": "noise level goes in as",
-    "half_safe": "bfloat16",
+    "supports_bfloat16": "bfloat16",
     "detail": "dial between restorer and sample",
 }
 _VERBATIM = {"hyper-parameters", "first_tensors"}

@@ -13,25 +13,31 @@ NETWORKS, SAMPLING, MACHINE = "Own networks", "Sampling", "Batches and machine"
 """Parts of the help of a command, after what everybody needs."""
 
 SOURCE = "a weight file of any known network, a bundle, or a hub id."
-STATED = (
+OVERRIDE = (
     "A fact about the network that is not as inferred, such as value_range=0,255 or sigma_range=0,50/255. KEY is "
-    "scale, channels, size_multiple, min_size, value_range, sigma_range, sigma_input, half_safe, tiling or "
+    "scale, channels, multiple_of, minimum_size, value_range, sigma_range, sigma_input, supports_bfloat16, tiling or "
     "receptive_field; probe=no leaves out the check of all this on a test picture."
 )
-STATED_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
+OVERRIDE_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
 
 
 RestorerOption = Annotated[
     str | None,
-    typer.Option("--restorer", rich_help_panel=NETWORKS, metavar="SOURCE", help=f"Instead of the bundle's own restorer: {SOURCE}"),
+    typer.Option(
+        "--restorer", rich_help_panel=NETWORKS, metavar="SOURCE", help=f"Instead of the bundle's own restorer: {SOURCE}"
+    ),
 ]
 DenoiserOption = Annotated[
-    str | None, typer.Option("--denoiser", rich_help_panel=NETWORKS, metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise.")
+    str | None,
+    typer.Option(
+        "--denoiser", rich_help_panel=NETWORKS, metavar="SOURCE", help="Instead of the bundle's own denoiser: likewise."
+    ),
 ]
 FusionOption = Annotated[
     str | None,
     typer.Option(
-        "--fusion", rich_help_panel=NETWORKS,
+        "--fusion",
+        rich_help_panel=NETWORKS,
         metavar="FILE",
         help="Instead of the bundle's own fusion network; if it was trained for certain calls, they are made.",
     ),

@@ -13,8 +13,8 @@ from dp_ir.errors import DPIRError
 from dp_ir.interfaces.options import (
     MACHINE,
     NETWORKS,
+    OVERRIDE_BY_KIND,
     SAMPLING,
-    STATED_BY_KIND,
     DenoiserOption,
     DetailOption,
     EngineName,
@@ -88,12 +88,27 @@ def restore(
     restorer: RestorerOption = None,
     denoiser: DenoiserOption = None,
     fusion: FusionOption = None,
-    stated: Annotated[list[str] | None, typer.Option("--override", rich_help_panel=NETWORKS, metavar="KIND.KEY=VALUE", help=STATED_BY_KIND)] = None,
+    stated: Annotated[
+        list[str] | None,
+        typer.Option("--override", rich_help_panel=NETWORKS, metavar="KIND.KEY=VALUE", help=OVERRIDE_BY_KIND),
+    ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", rich_help_panel=SAMPLING, min=0, help="Which of the possible results; the same seed gives the same one.")
+        int,
+        typer.Option(
+            "--seed",
+            rich_help_panel=SAMPLING,
+            min=0,
+            help="Which of the possible results; the same seed gives the same one.",
+        ),
     ] = 0,
     samples: Annotated[
-        int, typer.Option("--samples", rich_help_panel=SAMPLING, min=1, help="Results per image: NAME-1, NAME-2, ..., NAME-mean and NAME-std.")
+        int,
+        typer.Option(
+            "--samples",
+            rich_help_panel=SAMPLING,
+            min=1,
+            help="Results per image: NAME-1, NAME-2, ..., NAME-mean and NAME-std.",
+        ),
     ] = 1,
     detail: DetailOption = None,
     steps: StepsOption = None,
@@ -126,7 +141,8 @@ def restore(
     tile: Annotated[
         int | None,
         typer.Option(
-            "--tile", rich_help_panel=MACHINE,
+            "--tile",
+            rich_help_panel=MACHINE,
             min=64,
             metavar="PIXELS",
             help="Longest side of the tiles of large images, in pixels of the result.",
@@ -136,7 +152,8 @@ def restore(
     memory: Annotated[
         float | None,
         typer.Option(
-            "--memory", rich_help_panel=MACHINE,
+            "--memory",
+            rich_help_panel=MACHINE,
             min=0.0,
             metavar="GB",
             help="Memory to use at most; images that need more are restored from disk to disk.",
@@ -146,34 +163,57 @@ def restore(
     max_pixels: Annotated[
         float,
         typer.Option(
-            "--max-pixels", rich_help_panel=MACHINE,
+            "--max-pixels",
+            rich_help_panel=MACHINE,
             min=0.0,
             metavar="MEGAPIXELS",
             help="Refuse images, and frames, that are larger, or whose files are larger than so many pixels can be.",
         ),
     ] = 200.0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=MACHINE, help="Restore again what exists in OUT; inputs are never overwritten.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            rich_help_panel=MACHINE,
+            help="Restore again what exists in OUT; inputs are never overwritten.",
+        ),
     ] = False,
-    device: Annotated[str, typer.Option("--device", rich_help_panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", rich_help_panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps, ...")
+    ] = "auto",
     precision: Annotated[
-        PrecisionName, typer.Option("--precision", rich_help_panel=MACHINE, help="Precision of the networks; auto is bfloat16 where it is fast.")
+        PrecisionName,
+        typer.Option(
+            "--precision", rich_help_panel=MACHINE, help="Precision of the networks; auto is bfloat16 where it is fast."
+        ),
     ] = PrecisionName.AUTO,
     engine: Annotated[
         EngineName,
-        typer.Option("--engine", rich_help_panel=MACHINE, help="What runs the networks; all but torch take some time to start."),
+        typer.Option(
+            "--engine", rich_help_panel=MACHINE, help="What runs the networks; all but torch take some time to start."
+        ),
     ] = EngineName.TORCH,
     executor: Annotated[
         ExecutorName,
-        typer.Option("--executor", rich_help_panel=MACHINE, help="Where: in this process, or on Ray (RAY_ADDRESS, else this machine)."),
+        typer.Option(
+            "--executor",
+            rich_help_panel=MACHINE,
+            help="Where: in this process, or on Ray (RAY_ADDRESS, else this machine).",
+        ),
     ] = ExecutorName.LOCAL,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", rich_help_panel=MACHINE, min=1, help="With ray: how many at once.", show_default="one per GPU, or per 4 processor cores"
+            "--workers",
+            rich_help_panel=MACHINE,
+            min=1,
+            help="With ray: how many at once.",
+            show_default="one per GPU, or per 4 processor cores",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", rich_help_panel=MACHINE, help="Print one JSON object per input, and a summary.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=MACHINE, help="Print one JSON object per input, and a summary.")
+    ] = False,
 ) -> None:
     """Restore images; the help text is above, and the rules are those of `dp_ir.batch.plan`."""
     from dp_ir.batch.manifest import Manifest

@@ -1,4 +1,4 @@
-"""The restoration floor: the pipeline of restorer, denoiser, fusion and sampler, and batches of files.
+"""The restoration package: the pipeline of restorer, denoiser, fusion and sampler, and batches of files.
 
 The pipeline's names are handed on when they are first used, so that planning a batch does not wait for torch.
 """

@@ -39,7 +39,7 @@ from dp_ir.restoration.sampling_plan import (
 from dp_ir.restoration.seeds import image_seeds, plain, sample_seed
 from dp_ir.restoration.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS  # others know it by this module
 from dp_ir.restoration.settings import changed_settings, settings_with_fusion
-from dp_ir.restoration.tiling.tiled_networks import Passes, Progress
+from dp_ir.restoration.tiling.tiled_networks import Progress, TiledNetworks
 from dp_ir.restoration.trained_with import named_partners, warn_of_unseen_partners
 from dp_ir.runtime.engines import Engine, engine_device, guarded
 from dp_ir.runtime.precision import Precision
@@ -230,10 +230,18 @@ class Restoration:
 
     @classmethod
     def restorer_only(
-        cls, restorer: Source, *, device: str | torch.device = "auto", precision: Precision = "auto"
+        cls,
+        restorer: Source,
+        *,
+        infos: Mapping[Kind, NetworkInfo] | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        engine: Engine = "torch",
     ) -> Restoration:
-        """The restorer's own estimate, without any diffusion: the same as tau = 0."""
-        return cls.from_parts(restorer=restorer, tau=0, device=device, precision=precision)
+        """The restorer's own estimate, without any diffusion: the same as tau = 0; arguments as of `from_parts`."""
+        return cls.from_parts(
+            restorer=restorer, infos=infos, device=device, precision=precision, engine=engine, tau=0
+        )
 
     @property
     def networks(self) -> dict[Kind, Any]:
@@ -362,9 +370,9 @@ class Restoration:
             seeds=tuple(seeds),
         )
 
-    def passes(self, tile: int | None, memory: int | None, steps: int, progress: Progress | None) -> Passes:
-        """The passes over one image; see `Passes`."""
-        return Passes(
+    def passes(self, tile: int | None, memory: int | None, steps: int, progress: Progress | None) -> TiledNetworks:
+        """The passes over one image; see `TiledNetworks`."""
+        return TiledNetworks(
             self._networks, tile=tile, memory=memory, steps=steps, progress=progress, measured=self._bytes_per_pixel
         )
 
@@ -374,7 +382,7 @@ class Restoration:
         start: Tensor,
         seeds: Sequence[int],
         chain: Chain,
-        passes: Passes,
+        passes: TiledNetworks,
         callback: Callback | None,
     ) -> Tensor:
         """One sample per image, at the dial, not clamped."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
-from dp_ir.checkpoints.overrides import parse_stated_by_kind
+from dp_ir.checkpoints.overrides import parse_overrides_by_kind
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.trained_with import UnseenPartnersWarning
 from dp_ir.runtime.engines import Engine
@@ -32,7 +32,7 @@ def restoration_of(
     Args:
         bundle: name, folder or hub id.
         sources: what to use instead of its "restorer", "denoiser" and "fusion"; None for the bundle's own.
-        stated: "KIND.KEY=VALUE" texts, see `parse_stated_by_kind`; they may be about the bundle's own networks.
+        stated: "KIND.KEY=VALUE" texts, see `parse_overrides_by_kind`; they may be about the bundle's own networks.
         device: where the networks run.
         precision: of the networks.
         engine: what runs them.
@@ -41,7 +41,7 @@ def restoration_of(
     Raises:
         DPIRError: a network cannot be loaded, or cannot run with these settings.
     """
-    facts = parse_stated_by_kind(stated, LOADERS)
+    facts = parse_overrides_by_kind(stated, LOADERS)
     networks: dict[str, Any] = {kind: source for kind, source in sources.items() if source is not None}
     for kind, load in LOADERS.items():
         if kind in networks or kind in facts:

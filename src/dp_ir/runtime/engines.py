@@ -76,7 +76,7 @@ def guarded(
         case "compile":
             return GuardedNetwork(kind, network, info, device=device, bfloat16=bfloat16, run=_compiled(network, device))
         case "openvino":
-            low = bfloat16 and info.half_safe
+            low = bfloat16 and info.supports_bfloat16
             request = compiled_openvino(to_openvino(kind, network, info), bfloat16=low).create_infer_request()
             run = lambda *values: openvino_call(request, values)  # noqa: E731
         case "onnxruntime":

@@ -100,7 +100,7 @@ def _description(bundle: Bundle, infos: Mapping[Kind, NetworkInfo], format: Form
             "file": f"{kind}{_SUFFIX[format]}",
             "inputs": inputs_of(kind, info),
             "output": RESULTS[kind],
-            **{name: known[name] for name in ("channels", "size_multiple", "min_size", "value_range")},
+            **{name: known[name] for name in ("channels", "multiple_of", "minimum_size", "value_range")},
             "scale": info.scale if kind == "restorer" else 1,
             **({"sigma_input": info.sigma_input, "sigma_range": info.sigma_range} if kind == "denoiser" else {}),
             **({"detail": info.detail} if kind == "fusion" and info.detail is not None else {}),
@@ -127,7 +127,8 @@ def _dial(description: Mapping[str, Any]) -> str:
 def _card(name: str, description: Mapping[str, Any]) -> str:
     rows = [
         f"| `{entry['file']}` | {', '.join(entry['inputs'])} | {entry['output']} | {entry['scale'] or 'any'} | "
-        f"{entry['size_multiple']} | {entry['min_size']} | {entry['value_range'][0]:g} to {entry['value_range'][1]:g} |"
+        f"{entry['multiple_of']} | {entry['minimum_size']} | "
+        f"{entry['value_range'][0]:g} to {entry['value_range'][1]:g} |"
         for entry in description["networks"].values()
     ]
     return "\n".join(

@@ -1,7 +1,7 @@
 """Networks as ONNX and OpenVINO models, for images of any size.
 
 A model is the network itself, in its own units: what its `NetworkInfo` says of value range, noise level and sides holds
-for the model, too. Its sides must be multiples of the network's size multiple, and at least twice that.
+for the model, too. Its sides must be multiples of the network's multiple of the sides, and at least twice that.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def inputs_of(kind: Kind, info: NetworkInfo) -> list[str]:
 
 
 def model_info(info: NetworkInfo) -> NetworkInfo:
-    """What is known of the model of a network: it takes no image of a single tile of its size multiple."""
-    return replace(info, min_size=max(info.min_size, 2 * info.size_multiple))
+    """What is known of the model of a network: it takes no image of a single tile of its multiple of the sides."""
+    return replace(info, minimum_size=max(info.minimum_size, 2 * info.multiple_of))
 
 
 def example(kind: Kind, info: NetworkInfo, *, batch: int = 2, longer: int = 1) -> tuple[Tensor, ...]:
@@ -60,8 +60,8 @@ def example(kind: Kind, info: NetworkInfo, *, batch: int = 2, longer: int = 1) -
         batch: images.
         longer: by how many size multiples the width exceeds the height.
     """
-    multiple = info.size_multiple
-    tiles = -(-max(_EXAMPLE_SIDE, model_info(info).min_size) // multiple)
+    multiple = info.multiple_of
+    tiles = -(-max(_EXAMPLE_SIDE, model_info(info).minimum_size) // multiple)
     generator = torch.Generator().manual_seed(0)
     names = inputs_of(kind, info)
     channels = info.channels + (kind == "denoiser" and info.sigma_input == "map")
@@ -88,7 +88,7 @@ def to_onnx(kind: Kind, network: Any, info: NetworkInfo) -> Any:
         _package(package, "Exporting to ONNX")
     runtime = _package("onnxruntime", "Exporting to ONNX")
     batch = torch.export.Dim("batch", min=1)
-    multiple, sides = info.size_multiple, (torch.export.Dim("rows", min=2), torch.export.Dim("columns", min=2))
+    multiple, sides = info.multiple_of, (torch.export.Dim("rows", min=2), torch.export.Dim("columns", min=2))
     height, width = (multiple * side if multiple > 1 else side for side in sides)
     arguments = example(kind, info)
     dynamic = tuple({0: batch, 2: height, 3: width} if value.ndim == 4 else {0: batch} for value in arguments)

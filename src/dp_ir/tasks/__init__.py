@@ -1,4 +1,4 @@
-"""The tasks floor: each joins how an observation comes about with what a restorer makes of it.
+"""The tasks package: each joins how an observation comes about with what a restorer makes of it.
 
 A task is a folder beside this module: `task.py` registers it, and the recipes that train its networks lie beside that.
 Nothing else names it.

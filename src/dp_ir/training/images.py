@@ -173,10 +173,12 @@ class Images:
         data, scale = self._settings.data, self._task.scale if self._settings.kind == "restorer" else 1
         border = self._task.border if self._on_the_fly else 0
         for name, side in (("patch", data.patch), ("validation_crop", data.validation_crop)):
-            if side < scale * info.min_size:
-                raise RecipeError(f"data.{name} is {side}; the network needs at least {scale * info.min_size} pixels.")
+            if side < scale * info.minimum_size:
+                raise RecipeError(
+                    f"data.{name} is {side}; the network needs at least {scale * info.minimum_size} pixels."
+                )
         trained, self._training = self._training, self._patches().numbers
-        multiple = math.lcm(self._align, scale * info.size_multiple)
+        multiple = math.lcm(self._align, scale * info.multiple_of)
         least = min(data.validation_crop, data.patch)
         # Of multiples of what the network can take: up to the size that is asked for, and not less than a patch.
         sides = range(-(-least // multiple) * multiple, data.validation_crop + 1, multiple)

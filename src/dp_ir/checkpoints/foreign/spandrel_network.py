@@ -40,10 +40,10 @@ class SpandrelNetwork(nn.Module):
         self.model = model
         self.scale = 1
         self.channels = 3
-        self.size_multiple = 1
-        self.min_size = 1
+        self.multiple_of = 1
+        self.minimum_size = 1
         self.tiling = "supported"
-        self.half_safe = False
+        self.supports_bfloat16 = False
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', scale * H, scale * W), not clipped."""
@@ -101,8 +101,8 @@ def spandrel_network(state: Mapping[str, Tensor], source: str, *, network: str |
         )
     built = SpandrelNetwork(network=name, model=found.model.eval())
     built.scale, built.channels = found.scale, found.input_channels
-    built.size_multiple, built.min_size = max(needs.multiple_of, 1), max(needs.minimum, 1)
-    built.half_safe = bool(found.supports_bfloat16)
+    built.multiple_of, built.minimum_size = max(needs.multiple_of, 1), max(needs.minimum, 1)
+    built.supports_bfloat16 = bool(found.supports_bfloat16)
     built.tiling = "supported" if found.tiling is spandrel.ModelTiling.SUPPORTED else "discouraged"
     return built
 

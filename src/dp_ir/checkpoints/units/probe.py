@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import torch
 
 from dp_ir.checkpoints.guard import GuardedNetwork
-from dp_ir.checkpoints.units.probe_denoiser import doubt_denoiser
+from dp_ir.checkpoints.units.probe_denoiser import check_denoiser_units
 from dp_ir.checkpoints.units.probe_restorer import doubt_restorer
 
 
@@ -52,7 +52,7 @@ def probe(network: GuardedNetwork, *, stacklevel: int = 2) -> None:
     doubt = None
     with _undisturbed(network):
         if network.kind == "denoiser":
-            doubt = doubt_denoiser(network)
+            doubt = check_denoiser_units(network)
         elif network.kind == "restorer":
             doubt = doubt_restorer(network)
     if doubt:

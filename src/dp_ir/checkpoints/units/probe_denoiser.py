@@ -49,7 +49,7 @@ class _Convention:
         )
 
 
-def doubt_denoiser(network: GuardedNetwork) -> str | None:
+def check_denoiser_units(network: GuardedNetwork) -> str | None:
     """Check a denoiser.
 
     Returns:

@@ -60,5 +60,5 @@ def uncallable(network: GuardedNetwork, failure: Exception) -> NetworkContractEr
         return failure
     return NetworkContractError(
         f"The {network.kind} cannot be called as its contract says ({type(failure).__name__}: {reason(failure)}): "
-        "state its channels, scale, size multiple and, for a denoiser, sigma_input as they are."
+        "state its channels, scale, multiple of the sides and, for a denoiser, sigma_input as they are."
     )

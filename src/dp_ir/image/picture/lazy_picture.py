@@ -12,7 +12,7 @@ from dp_ir.image.picture.picture import Picture
 _ROWS = 256  # that are looked at at a time
 
 
-class PictureParts:
+class LazyPicture:
     """Parts of a photograph, each a picture as `to_picture` makes it of the whole.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dp_ir.image.picture.lazy_picture import PictureParts
+from dp_ir.image.picture.lazy_picture import LazyPicture
 from dp_ir.image.picture.picture import Picture
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -41,7 +41,7 @@ class PhotoFacts:
     fineness: float
 
 
-def photo_facts(photo: Picture | PictureParts) -> PhotoFacts:
+def photo_facts(photo: Picture | LazyPicture) -> PhotoFacts:
     """Look at the central part of a photo.
 
     Where a photo is too small for a measurement, 2, 12 or 3 pixels, that is 0.
@@ -49,7 +49,7 @@ def photo_facts(photo: Picture | PictureParts) -> PhotoFacts:
     size = height, width = photo.size
     rows, columns = (min(side, _LOOKED_AT) for side in size)
     top, left = (height - rows) // 2, (width - columns) // 2
-    if isinstance(photo, PictureParts):
+    if isinstance(photo, LazyPicture):
         pixels = photo.part(top, left, rows, columns).pixels
     else:
         pixels = photo.pixels[top : top + rows, left : left + columns]

@@ -28,7 +28,7 @@ from dp_ir.batch.worker import Worker
 from dp_ir.errors import DPIRError
 from dp_ir.image.files.reading import read_samples
 from dp_ir.image.picture.crop import crop_burst, crop_picture
-from dp_ir.image.picture.lazy_picture import PictureParts
+from dp_ir.image.picture.lazy_picture import LazyPicture
 from dp_ir.image.picture.output_size import OutputSize, resized
 from dp_ir.image.picture.photo_facts import photo_facts
 from dp_ir.image.picture.picture import Picture
@@ -164,7 +164,7 @@ class Restore:
         if outcome.status is Status.FAILED:
             raise DPIRError(outcome.reason.replace(f"{self.source.parent}{os.sep}", ""))
         if not shown:  # from disk to disk
-            parts = PictureParts(read_samples(self.target, max_pixels=16 * settings.max_pixels))
+            parts = LazyPicture(read_samples(self.target, max_pixels=16 * settings.max_pixels))
             levels = write_tiles(self.folder / "image", parts.size, lambda *box: _bytes(parts.part(*box)))
             shown.update(layers=["image"], levels=levels, width=parts.size[1], height=parts.size[0])
         notes = [note.replace(f"{self.source.parent}{os.sep}", "") for note in outcome.notes]

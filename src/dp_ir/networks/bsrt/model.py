@@ -73,7 +73,7 @@ class BSRT(nn.Module):
             "deform_groups": deform_groups,
         }
         self.burst_size = burst_size
-        self.size_multiple = math.lcm(window_size, 2)  # 2: the coarsest features are half the size of a packed frame
+        self.multiple_of = math.lcm(window_size, 2)  # 2: the coarsest features are half the size of a packed frame
 
         def convolution(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
             return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
@@ -126,7 +126,7 @@ class BSRT(nn.Module):
 
         Args:
             burst: (B, N, 4, h, w), N >= 1: linear raw frames in [0, 1], packed as R, G, G, B. The first
-                frame is the one that is restored. h and w are multiples of `size_multiple`.
+                frame is the one that is restored. h and w are multiples of `multiple_of`.
 
         Returns:
             (B, 3, 8 h, 8 w), linear RGB in register with the first frame; not clipped.
@@ -153,7 +153,7 @@ class BSRT(nn.Module):
         return base + self.conv_last(activate(self.HRconv(features)))
 
     def _check(self, shape: Sequence[int]) -> None:
-        multiple = self.size_multiple
+        multiple = self.multiple_of
         if len(shape) != 5 or not shape[1] or shape[2] != self.channels or shape[3] % multiple or shape[4] % multiple:
             raise ValueError(
                 f"The burst has the shape {tuple(shape)}: expected (B, N, {self.channels}, h, w) with at "

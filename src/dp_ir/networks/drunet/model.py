@@ -40,7 +40,7 @@ class DRUNet(nn.Module):
         nb: residual blocks per resolution, on the way down and again on the way up; the coarsest has them once.
     """
 
-    size_multiple = 8
+    multiple_of = 8
     sigma_range = (0.0, 50 / 255)
     sigma_input = "map"
 

@@ -35,18 +35,18 @@ class FastBurst(UNet):
 
     scale = 8
     channels = 4
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(self, *, channels: Sequence[int] = (64, 128, 192), blocks: Sequence[int] = (2, 2, 2)) -> None:
         super().__init__(channels=channels, blocks=blocks, inputs=2 * 3 * _FINE**2 + 6, outputs=3 * _FINE**2)
-        self.size_multiple = 2 ** (len(channels) - 1) // 2 or 1
+        self.multiple_of = 2 ** (len(channels) - 1) // 2 or 1
 
     def forward(self, burst: Tensor) -> Tensor:
         """Restore.
 
         Args:
             burst: (B, N, 4, h, w), any N >= 1: linear raw frames in [0, 1], packed as R, G, G, B. The first frame is
-                the one that is restored. h and w are multiples of `size_multiple`.
+                the one that is restored. h and w are multiples of `multiple_of`.
 
         Returns:
             (B, 3, 8 h, 8 w), linear sensor RGB in register with the first frame; not clipped.

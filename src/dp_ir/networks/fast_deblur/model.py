@@ -27,7 +27,7 @@ class FastDeblur(UNet):
     """
 
     scale = 1
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(self, *, channels: Sequence[int] = (32, 64, 128, 160), blocks: Sequence[int] = (2, 3, 2, 2)) -> None:
         super().__init__(channels=channels, blocks=blocks)

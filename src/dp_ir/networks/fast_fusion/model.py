@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dp_ir.errors import NetworkContractError
-from dp_ir.networks.layers.blocks import DetailEncoding, ResidualStack, SigmaEncoding, pad_to_multiple
+from dp_ir.networks.layers.blocks import DetailEncoding, NoiseEmbedding, ResidualStack, pad_to_multiple
 from dp_ir.networks.registry import register_network
 
 
@@ -35,8 +35,8 @@ class FastFusion(nn.Module):
         detail: the least value of the dial that it sees, in (0, 1]; None: it sees none.
     """
 
-    half_safe = True
-    size_multiple = 4
+    supports_bfloat16 = True
+    multiple_of = 4
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class FastFusion(nn.Module):
         }
         fine, coarse = channels
         self.spread, self.detail = spread, detail
-        self.encode = SigmaEncoding(hidden=encoding, out=encoding)
+        self.encode = NoiseEmbedding(hidden=encoding, out=encoding)
         self.encode_detail = DetailEncoding(hidden=encoding, out=encoding) if detail is not None else None
-        self.weights = SigmaEncoding(hidden=encoding, out=fine + 3)
+        self.weights = NoiseEmbedding(hidden=encoding, out=fine + 3)
         self.stem_restored = nn.Conv2d(12, fine, 3, padding=1)
         self.stem_denoised = nn.Conv2d(12, fine, 3, padding=1)
         self.stem_noisy = nn.Conv2d(12, fine, 3, padding=1)

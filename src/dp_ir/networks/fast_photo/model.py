@@ -26,7 +26,7 @@ class FastPhoto(nn.Module):
         scale: enlargement factor.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(
         self,

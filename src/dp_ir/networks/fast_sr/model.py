@@ -25,7 +25,7 @@ class FastSR(nn.Module):
         scale: enlargement factor.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(self, *, channels: int = 64, blocks: int = 10, scale: int = 4) -> None:
         super().__init__()

@@ -250,7 +250,7 @@ class FFTformer(nn.Module):
     """
 
     scale = 1
-    size_multiple = 32
+    multiple_of = 32
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from dp_ir.networks.layers.blocks import ResidualStack, SigmaEncoding
+from dp_ir.networks.layers.blocks import NoiseEmbedding, ResidualStack
 from dp_ir.networks.registry import register_network
 
 Combination = Literal["3ca", "scalar", "concatenation", "addition"]
@@ -35,7 +35,7 @@ class Fusion3CA(nn.Module):
             the weights of the images.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(
         self, *, channels: int = 64, blocks: int = 9, encoding: int = 64, combination: Combination = "3ca"
@@ -48,7 +48,7 @@ class Fusion3CA(nn.Module):
             self.config["combination"] = combination
         self.combination = combination
         weights = {"3ca": channels + 3, "scalar": 1}.get(combination, 3)
-        self.weights = SigmaEncoding(hidden=encoding, out=weights)
+        self.weights = NoiseEmbedding(hidden=encoding, out=weights)
         if combination == "concatenation":
             self.stem = nn.Conv2d(6, channels, 3, padding=1)
         else:

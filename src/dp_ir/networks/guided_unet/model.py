@@ -201,7 +201,7 @@ class GuidedUNet(nn.Module):
             "use_new_attention_order": use_new_attention_order,
         }
         self.model_channels = model_channels
-        self.size_multiple = 2 ** (len(channel_mult) - 1)
+        self.multiple_of = 2 ** (len(channel_mult) - 1)
         encoding = 4 * model_channels
 
         def residual(channels: int, out_channels: int, resize: Literal["down", "up"] | None = None) -> nn.Module:
@@ -248,7 +248,7 @@ class GuidedUNet(nn.Module):
 
         Args:
             x_t: (B, 3, H, W) = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps with x0 in [-1, 1]; H and W multiples of
-                `size_multiple`.
+                `multiple_of`.
             t: (B,) steps from 0 on, may be fractional.
 
         Returns:

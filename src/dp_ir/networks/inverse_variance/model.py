@@ -24,7 +24,7 @@ class InverseVarianceFusion(nn.Module):
         denoised_errors: D at these levels.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
     restored_error: Tensor
     _log_sigmas: Tensor
     _log_errors: Tensor

@@ -14,7 +14,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
     Args:
         image: (B, C, H, W), any H, W >= 1.
-        multiple: the size multiple, >= 1.
+        multiple: the multiple of the sides, >= 1.
 
     Returns:
         (B, C, H', W') with H' and W' the next multiples; mirrored where the image is large enough to be mirrored,
@@ -28,7 +28,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     return F.pad(image, (0, right, 0, bottom), mode=mode)
 
 
-class SigmaEncoding(nn.Module):
+class NoiseEmbedding(nn.Module):
     """Sinusoidal encoding of the noise level, followed by a two-layer perceptron.
 
     The encoding is of log(sigma), a strictly monotone function of the diffusion step under every variance-preserving

@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dp_ir.networks.layers.blocks import ResidualStack, SigmaEncoding, pad_to_multiple
+from dp_ir.networks.layers.blocks import NoiseEmbedding, ResidualStack, pad_to_multiple
 
 
 class UNet(nn.Module):
@@ -42,8 +42,8 @@ class UNet(nn.Module):
         self.config: dict[str, Any] = {"channels": list(channels), "blocks": list(blocks)}
         if encoding is not None:
             self.config["encoding"] = encoding
-        self.size_multiple = 2 ** len(channels)
-        self.encode = SigmaEncoding(hidden=encoding, out=encoding) if encoding is not None else None
+        self.multiple_of = 2 ** len(channels)
+        self.encode = NoiseEmbedding(hidden=encoding, out=encoding) if encoding is not None else None
         self.stem = nn.Conv2d(inputs, channels[0], 3, padding=1)
         levels = list(zip(channels, blocks, strict=True))
         steps = list(itertools.pairwise(channels))
@@ -59,11 +59,11 @@ class UNet(nn.Module):
     def raw(self, image: Tensor, level: Tensor | None = None) -> Tensor:
         """The network proper: image (B, 3, H, W) of about unit variance, level (B,) > 0 -> (B, 3, H, W)."""
         height, width = image.shape[-2:]
-        planes = F.pixel_unshuffle(pad_to_multiple(image, self.size_multiple), 2)
+        planes = F.pixel_unshuffle(pad_to_multiple(image, self.multiple_of), 2)
         return F.pixel_shuffle(self.planes(planes, level), 2)[..., :height, :width].to(image.dtype)
 
     def planes(self, planes: Tensor, level: Tensor | None = None) -> Tensor:
-        """The same on planes (B, inputs, h, w), h and w multiples of half the size multiple -> (B, outputs, h, w)."""
+        """The same on planes (B, inputs, h, w), h and w multiples of `multiple_of` / 2 -> (B, outputs, h, w)."""
         encoding = self.encode(level) if self.encode is not None else None
         features = self.stem(planes)
         skips = []

@@ -253,7 +253,7 @@ class MIRNet(nn.Module):
     """
 
     scale = 1
-    half_safe = True
+    supports_bfloat16 = True
     tiling = "discouraged"  # the attentions weigh channels by their means over the whole image
 
     def __init__(
@@ -286,7 +286,7 @@ class MIRNet(nn.Module):
         self.sigma_map = sigma_map
         self.sigma_input = "sigma" if sigma_map else "none"
         self.sigma_range = (float(sigma_range[0]), float(sigma_range[1])) if sigma_map else None
-        self.size_multiple = 2 ** (height - 1)
+        self.multiple_of = 2 ** (height - 1)
         self.channels = channels
         margin = kernel_size // 2
         self.conv_in = nn.Conv2d(channels + sigma_map, n_feat, kernel_size, padding=margin, bias=bias)
@@ -315,7 +315,7 @@ class MIRNet(nn.Module):
             what = "needs" if self.sigma_map else "takes no"
             raise ValueError(f"This MIRNet {what} noise level: sigma is {sigma} and sigma_map is {self.sigma_map}.")
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self.size_multiple)
+        padded = pad_to_multiple(image, self.multiple_of)
         inputs = padded
         if sigma is not None:
             level = sigma.to(padded.dtype)[:, None, None, None].expand(-1, 1, *padded.shape[-2:])

@@ -28,8 +28,8 @@ class RLFN(nn.Module):
     """
 
     value_range = (0.0, 255.0)
-    min_size = 15  # smaller maps leave nothing for the pooling window of the attention
-    half_safe = True
+    minimum_size = 15  # smaller maps leave nothing for the pooling window of the attention
+    supports_bfloat16 = True
     tiling = "discouraged"  # the attention is a coarse map, stretched over the whole image whatever its size
 
     def __init__(

@@ -44,7 +44,7 @@ class RRDBNet(nn.Module):
         ValueError: scale times unshuffle is not a power of 2.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class RRDBNet(nn.Module):
             "unshuffle": unshuffle,
             "plus": plus,
         }
-        self.scale, self.channels, self.size_multiple = scale, num_in_ch, unshuffle
+        self.scale, self.channels, self.multiple_of = scale, num_in_ch, unshuffle
         self.doublings = int(math.log2(max(scale * unshuffle, 1)))
         if min(scale, unshuffle) < 1 or 2**self.doublings != scale * unshuffle:
             raise ValueError(f"scale {scale} times unshuffle {unshuffle} must be a power of 2.")
@@ -84,8 +84,8 @@ class RRDBNet(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         """Restore observation (B, C, h, w) in [0, 1], any h, w >= 1, to (B, C', scale h, scale w); not clipped."""
         height, width = observation.shape[-2:]
-        padded = pad_to_multiple(observation, self.size_multiple)
-        features = self.conv_first(F.pixel_unshuffle(padded, self.size_multiple))
+        padded = pad_to_multiple(observation, self.multiple_of)
+        features = self.conv_first(F.pixel_unshuffle(padded, self.multiple_of))
         features = features + self.conv_body(self.body(features))
         for number in range(1, self.doublings + 1):
             features = _activated(conv_of_doubled(features, self.get_submodule(f"conv_up{number}")))

@@ -56,7 +56,7 @@ class SwinIR(nn.Module):
     """
 
     sigma_input = "none"
-    half_safe = True
+    supports_bfloat16 = True
     mean: Tensor
 
     def __init__(
@@ -100,7 +100,7 @@ class SwinIR(nn.Module):
             "ape": ape,
             "patch_norm": patch_norm,
         }
-        self.scale, self.channels, self.size_multiple = upscale, in_chans, window_size
+        self.scale, self.channels, self.multiple_of = upscale, in_chans, window_size
         self.img_range, self.upsampler = float(img_range), upsampler
         mean = torch.tensor(_RGB_MEAN if in_chans == 3 else (0.0,)).view(1, -1, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
@@ -171,7 +171,7 @@ class SwinIR(nn.Module):
             (B, C, upscale * H, upscale * W); not clipped.
         """
         height, width = observation.shape[-2:]
-        image = (pad_to_multiple(observation, self.size_multiple) - self.mean) * self.img_range
+        image = (pad_to_multiple(observation, self.multiple_of) - self.mean) * self.img_range
         shallow = self.conv_first(image)
         features = shallow + self.conv_after_body(self._deep(shallow))
         restored = self._reconstruct(features, image) / self.img_range + self.mean

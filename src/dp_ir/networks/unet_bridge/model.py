@@ -32,7 +32,7 @@ class UNetBridge(UNet):
         encoding: size of the encoding of t.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(
         self,

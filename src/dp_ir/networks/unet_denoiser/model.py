@@ -25,7 +25,7 @@ class UNetDenoiser(UNet):
         sigma_range: noise levels the weights were trained for, in [0, 1] units.
     """
 
-    half_safe = True
+    supports_bfloat16 = True
 
     def __init__(
         self,

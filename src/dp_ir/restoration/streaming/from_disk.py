@@ -35,7 +35,7 @@ from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.sampling_plan import Chain
 from dp_ir.restoration.seeds import sample_seed
 from dp_ir.restoration.streaming.canvas import Canvas, check_disk_space
-from dp_ir.restoration.tiling.tiled_networks import Passes, Progress, Read
+from dp_ir.restoration.tiling.tiled_networks import Progress, Read, TiledNetworks
 from dp_ir.restoration.tiling.windows import Window
 
 _ROWS = 256  # of a band where pixels do not depend on their surroundings
@@ -136,7 +136,7 @@ class _Desk:
 
 
 def _restored(
-    passes: Passes, observation: FileObservation, desk: _Desk, canvases: int, size: Callable[[Size], Size]
+    passes: TiledNetworks, observation: FileObservation, desk: _Desk, canvases: int, size: Callable[[Size], Size]
 ) -> Canvas:
     """The restorer's estimate; its size is known from its first band on."""
     shape = observation.shape
@@ -156,7 +156,7 @@ def _restored(
 
 def _sample(
     restoration: Restoration,
-    passes: Passes,
+    passes: TiledNetworks,
     settled: Chain,
     steps: Sequence[LinearStep],
     restored: Canvas,

@@ -49,7 +49,7 @@ _UNSEEN = 2.0  # what operations allocate inside of themselves, relative to the 
 _LEAST = 300  # bytes per pixel where less is seen, as of networks that run outside of torch
 
 
-class Passes:
+class TiledNetworks:
     """The networks of a restoration, ready to go over one image.
 
     Args:
@@ -217,8 +217,8 @@ class Passes:
         if name in self._tilers:
             return self._tilers[name]
         infos = [self._networks[kind].info for kind in kinds]
-        multiple = math.lcm(max(_GRID // scale, 1), *(info.size_multiple for info in infos))
-        smallest = max(SMALLEST_TILE // scale, multiple, *(info.min_size for info in infos))
+        multiple = math.lcm(max(_GRID // scale, 1), *(info.multiple_of for info in infos))
+        smallest = max(SMALLEST_TILE // scale, multiple, *(info.minimum_size for info in infos))
         batch, (height, width) = shape[0], shape[-2:]
         pixels = batch * height * width
         local = all(info.tiling == "supported" for info in infos)
@@ -301,7 +301,7 @@ def _naming(guarded: GuardedNetwork) -> Iterator[None]:
         text = " ".join(str(error).split())[:300].rstrip(".")
         raise NetworkContractError(
             f"The {guarded.kind}, {type(guarded.network).__name__}, failed with {type(error).__name__} ({text}): check "
-            "that it takes such images, and its size multiple and min_size."
+            "that it takes such images, and its multiple of the sides and minimum_size."
         ) from error
 
 
@@ -316,5 +316,5 @@ def _together(windows: Sequence[Window], read: Read, device: torch.device) -> Te
 
 
 def _probe_side(info: NetworkInfo, side: int) -> int:
-    side = max(side, info.min_size)
-    return -(-side // info.size_multiple) * info.size_multiple
+    side = max(side, info.minimum_size)
+    return -(-side // info.multiple_of) * info.multiple_of
