@@ -21,7 +21,7 @@ from spandrel.architectures.FFTformer import FFTformer as OtherFFTformer
 from spandrel.architectures.SwinIR import SwinIR as OtherSwinIR
 from torch import Tensor, nn
 
-from dp_ir.checkpoints.guard import channels_last
+from dp_ir.checkpoints.loaded_network import channels_last
 from dp_ir.networks.fftformer.model import FFTformer
 from dp_ir.networks.rrdb.detect import DETECTOR
 from dp_ir.networks.rrdb.model import RRDBNet

@@ -22,7 +22,7 @@ from rich.progress import track
 from torch import Tensor
 
 from bars import PSNR_Y
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.noise import generators, randn
 from dp_ir.evaluation import PSNR, Report, Table, open_dataset
@@ -59,7 +59,7 @@ NETWORKS: tuple[Restores | Denoises, ...] = (
 )
 
 
-def restored(entry: Restores, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]) -> float:
+def restored(entry: Restores, network: LoadedNetwork, data: Path, follow: Callable[..., Iterable[Any]]) -> float:
     """Mean PSNR-Y on Set5."""
     pairs = open_dataset(data / "Set5", scale=4)
     values = []
@@ -70,7 +70,7 @@ def restored(entry: Restores, network: GuardedNetwork, data: Path, follow: Calla
 
 
 def denoised(
-    entry: Denoises, level: int, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]
+    entry: Denoises, level: int, network: LoadedNetwork, data: Path, follow: Callable[..., Iterable[Any]]
 ) -> float:
     """Mean PSNR on the images of CBSD68, made grey where the network is."""
     images, metric = open_dataset(data / "CBSD68", degrade=lambda clean, **_: clean), PSNR()
@@ -103,7 +103,7 @@ def rows(
         yield _name(network), what, published, denoised(entry, level, network, data, follow)
 
 
-def _name(network: GuardedNetwork) -> str:
+def _name(network: LoadedNetwork) -> str:
     assert network.record is not None
     return str(network.record.config.get("network", network.record.architecture))
 

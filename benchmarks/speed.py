@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation import Bar, Report, Table, flops, make_metrics, open_dataset
 from dp_ir.evaluation.baselines import DDRM, DiffPIR
@@ -158,7 +158,7 @@ def run_peers(options: argparse.Namespace) -> Figures:
     info = plain.infos["denoiser"]
     top = (info.sigma_range or (0.0, 1.0))[1]
     tau = int(plain.schedule.step(top) + 1e-6)
-    parts = {"denoiser": GuardedNetwork("denoiser", denoiser.network, info, device="cpu")}
+    parts = {"denoiser": LoadedNetwork("denoiser", denoiser.network, info, device="cpu")}
     methods: dict[str, Callable[[ImagePair], Tensor]] = {
         f"sampling from T, {CALLS} ancestral steps": lambda pair: (
             plain(pair.observation, seed=0, tau=tau, steps=CALLS, sampler="ddpm").image

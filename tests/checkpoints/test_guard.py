@@ -7,7 +7,7 @@ from torch import nn
 
 from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError, NetworkContractError
 from dp_ir.runtime import precision
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def guarded(network, kind="denoiser", bfloat16=False, **info):
-    return GuardedNetwork(kind, network, NetworkInfo(**info), device=CPU, bfloat16=bfloat16)
+    return LoadedNetwork(kind, network, NetworkInfo(**info), device=CPU, bfloat16=bfloat16)
 
 
 @pytest.mark.parametrize("value_range", [(0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)])
@@ -127,7 +127,7 @@ def test_grey_networks_return_grey_images():
 
 def test_a_guarded_network_can_be_guarded_anew():
     first = guarded(lambda y: y, "restorer", value_range=(0.0, 255.0))
-    again = GuardedNetwork("restorer", first, bfloat16=True)
+    again = LoadedNetwork("restorer", first, bfloat16=True)
     assert again.network is first.network
     assert again.info == first.info
 

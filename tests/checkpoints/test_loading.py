@@ -14,7 +14,7 @@ from dp_ir.checkpoints.architectures import architecture_of, build
 from dp_ir.checkpoints.bundle import Bundle, BundleSettings, write_bundle
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.foreign.recognition import recognise
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer, read_network
 from dp_ir.checkpoints.network_file import describe, load_network, save_network
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError, NetworkContractError
@@ -262,7 +262,7 @@ def test_a_network_without_values_is_named():
     with torch.device("meta"):
         empty = build("rlfn", SMALL["rlfn"])
     with pytest.raises(NetworkContractError, match=r"RLFN, cannot be moved to cpu .*load its weights first"):
-        GuardedNetwork("restorer", empty)
+        LoadedNetwork("restorer", empty)
 
 
 @pytest.mark.parametrize(

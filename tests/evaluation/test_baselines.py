@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import DataError, MissingExtraError, NetworkContractError, ScheduleError, SigmaRangeError
@@ -31,7 +31,7 @@ def exact_denoiser(noisy, sigma):
 
 
 def denoiser(network=exact_denoiser, levels=LEVELS):
-    return GuardedNetwork("denoiser", network, NetworkInfo(sigma_range=levels))
+    return LoadedNetwork("denoiser", network, NetworkInfo(sigma_range=levels))
 
 
 class Problem:
@@ -150,7 +150,7 @@ def shrunk(noisy, sigma):
 
 def methods():
     own = {"denoiser": denoiser(shrunk)}
-    enlarging = GuardedNetwork("restorer", lambda y: imresize(y, 4), NetworkInfo(scale=4))
+    enlarging = LoadedNetwork("restorer", lambda y: imresize(y, 4), NetworkInfo(scale=4))
     return {
         "sdedit": SDEdit("SDEdit", {"restorer": enlarging, **own}, steps=3),
         "ccdf": CCDF("CCDF", own, steps=3),
@@ -187,7 +187,7 @@ def test_ccdf_and_the_pseudo_inverse_agree_with_the_observation():
 @pytest.mark.parametrize("tau", [100.0, 300.0, 600.0])
 def test_sdedit_forgets_its_start_as_the_flow_of_a_gaussian_does(tau):
     """The deterministic flow of N(1/2, s^2) from sigma to 0 scales what is off 1/2 by s / sqrt(s^2 + sigma^2)."""
-    start = GuardedNetwork("restorer", lambda y: torch.full((1, 3, 96, 96), 0.7), NetworkInfo())
+    start = LoadedNetwork("restorer", lambda y: torch.full((1, 3, 96, 96), 0.7), NetworkInfo())
     method = SDEdit("SDEdit", {"restorer": start, "denoiser": denoiser()}, tau=tau, eta=0.0, steps=150, sigma_min=0.005)
     output = method(Observation("set", "large", torch.rand(1, 3, 24, 24)), 0).image
     sigma = float(NoiseSchedule.cosine().sigma(tau))

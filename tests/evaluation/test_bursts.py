@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.synthetic_burst import synthetic_burst
 from dp_ir.errors import DataError
 from dp_ir.evaluation.dataset import PairedImages
@@ -114,7 +114,7 @@ class TestMethods:
 
     def test_a_restorer_is_rendered(self, folder):
         pair = open_dataset(folder)[0]
-        network = GuardedNetwork("restorer", enlarge, INFO, device=torch.device("cpu"))
+        network = LoadedNetwork("restorer", enlarge, INFO, device=torch.device("cpu"))
         output = RestorerMethod("enlarge", network)(as_observation(pair), 0)
         torch.testing.assert_close(output.image, pair.camera.render(enlarge(pair.observation)))
         one = RestorerMethod("one", network, 1)
@@ -125,14 +125,14 @@ class TestMethods:
 
     def test_a_restoration_takes_the_burst(self, folder):
         pair = open_dataset(folder)[0]
-        restoration = Restoration.from_parts(restorer=GuardedNetwork("restorer", enlarge, INFO), tau=0, device="cpu")
+        restoration = Restoration.from_parts(restorer=LoadedNetwork("restorer", enlarge, INFO), tau=0, device="cpu")
         output = RestorationMethod("bundle", restoration)(as_observation(pair), 0)
         expected = pair.camera.render(enlarge(pair.observation))
         torch.testing.assert_close(output.image, expected, atol=1e-6, rtol=0)
 
     def test_frames_are_a_setting_of_restorers(self, monkeypatch):
         monkeypatch.setattr(
-            "dp_ir.evaluation.methods.load_restorer", lambda source, **stated: GuardedNetwork("restorer", enlarge, INFO)
+            "dp_ir.evaluation.methods.load_restorer", lambda source, **stated: LoadedNetwork("restorer", enlarge, INFO)
         )
         method = parse_method("restorer:x.pth,frames=1", device="cpu")
         assert (method.name, method.frames) == ("x (frames=1)", 1)

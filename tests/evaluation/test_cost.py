@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation.cost import (
     Cost,
@@ -86,7 +86,7 @@ class TestParameters:
         assert parameters({"restorer": layer, "denoiser": nn.Sequential(layer, layer)}) == 12
 
     def test_a_guarded_network_counts_as_what_it_guards(self):
-        assert parameters({"fusion": GuardedNetwork("fusion", Fuse())}) == 30
+        assert parameters({"fusion": LoadedNetwork("fusion", Fuse())}) == 30
 
     def test_a_function_is_not_known(self):
         networks = {**parts(), "denoiser": lambda noisy, sigma: noisy}

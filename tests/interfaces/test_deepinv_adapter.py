@@ -10,7 +10,7 @@ from conftest import random_weights, tiny_restoration
 from deepinv.models import DnCNN, DRUNet, FFDNet, GSDRUNet
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError, MissingExtraError, NetworkContractError, SigmaRangeError
 from dp_ir.integrations.deepinv import as_denoiser, as_reconstructor, denoiser_from_deepinv, restorer_from_deepinv
 from dp_ir.networks.unet_denoiser.model import UNetDenoiser
@@ -88,7 +88,7 @@ def test_deepinv_measures_a_reconstructor(restoration, fourfold):
 def test_a_denoiser_takes_every_form_of_noise_level(denoiser, sigma):
     model = as_denoiser(denoiser)
     assert isinstance(model, deepinv.models.Denoiser)
-    expected = GuardedNetwork("denoiser", denoiser)(CLEAN, torch.full((2,), 0.2))
+    expected = LoadedNetwork("denoiser", denoiser)(CLEAN, torch.full((2,), 0.2))
     torch.testing.assert_close(model(CLEAN, sigma), expected, rtol=0, atol=0)
 
 

@@ -11,7 +11,7 @@ from dp_ir.batch.plan import LocalJob
 from dp_ir.batch.provenance import provenance
 from dp_ir.batch.restoring import restore_file
 from dp_ir.checkpoints.architectures import build
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import describe, save_network
 from dp_ir.checkpoints.trained_for import trained_for
 from dp_ir.diffusion.schedule import NoiseSchedule
@@ -87,7 +87,7 @@ def test_the_fusion_of_a_bundle_is_replaced_with_its_chain(tmp_path):
     file = tmp_path / "fusion.safetensors"
     record = save_network(file, networks()["fusion"], kind="fusion", card={"chain": ONE})
     module = networks()["fusion"]
-    for fusion in (file, str(file), GuardedNetwork("fusion", module, record=record)):
+    for fusion in (file, str(file), LoadedNetwork("fusion", module, record=record)):
         made = Restoration.from_pretrained(tmp_path / "bundle", fusion=fusion, device="cpu")
         assert chain_of(made.settings) == ONE
         assert made.settings.task == "sr4"

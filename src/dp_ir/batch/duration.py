@@ -27,7 +27,7 @@ def expected_seconds(restoration: Restoration, pixels: int, **settings: Any) -> 
         pixels: of the result.
         settings: keyword arguments of the restoration, such as `steps` and `num_samples`.
     """
-    side = max(1, _SIDE // (restoration.infos["restorer"].scale or 1))
+    side = max(1, _SIDE // (restoration.networks["restorer"].info.scale or 1))
     piece = torch.full((1, 3, side, side), 0.5)
     restoration(piece, **settings)  # what is only done once
     begun = time.perf_counter()

@@ -79,8 +79,8 @@ def restore_file(
         LongJobNote: the result is large, and how long it will take.
         TilingNote: the images do not fit into memory.
     """
-    scale = restoration.infos["restorer"].scale or 1
-    is_known = restoration.infos["restorer"].scale is not None
+    scale = restoration.networks["restorer"].info.scale or 1
+    is_known = restoration.networks["restorer"].info.scale is not None
     # Before pixels are decoded, but for a width: the header does not tell which side that is of the upright photo.
     if not restoration.takes_bursts and (crop is not None or size.width is None):
         header = image_size(job.source) if crop is None else (crop[3], crop[2])
@@ -194,7 +194,7 @@ def pictures_of(result: RestorationResult, *, size: Size | None = None, linear: 
 
 def enlargement(restoration: Restoration) -> float | None:
     """How many times larger than a photograph its result is; frames of a burst are packed, to half of its sides."""
-    scale = restoration.infos["restorer"].scale
+    scale = restoration.networks["restorer"].info.scale
     return scale / 2 if scale is not None and restoration.takes_bursts else scale
 
 

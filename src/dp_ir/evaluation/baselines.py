@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.diffusion.counting import CallCounter
@@ -50,7 +50,7 @@ class Baseline(ABC):
     """
 
     name: str
-    parts: Mapping[str, GuardedNetwork]
+    parts: Mapping[str, LoadedNetwork]
     kind: ClassVar[str] = ""
     trained: ClassVar[tuple[str, ...]] = ()
     draws: ClassVar[bool] = True
@@ -73,7 +73,7 @@ class Baseline(ABC):
         """Settings and networks."""
         networks = {
             role: {
-                "network": network_identity(part.network, part.record),
+                "network": network_identity(part.module, part.record),
                 "info": asdict(part.info),
                 "bfloat16": part.autocast,
             }
@@ -100,8 +100,8 @@ class Baseline(ABC):
         """
         counter = CallCounter()
         counted = {
-            role: GuardedNetwork(
-                part.kind, counter.wrap(role, part.network), part.info, device=part.device, bfloat16=part.autocast
+            role: LoadedNetwork(
+                part.kind, counter.wrap(role, part.module), part.info, device=part.device, bfloat16=part.autocast
             )
             for role, part in self.parts.items()
         }
@@ -110,7 +110,7 @@ class Baseline(ABC):
         return Output(image.clamp(0.0, 1.0).cpu().clone(), counter.calls)
 
     @abstractmethod
-    def _restore(self, observation: Tensor, parts: Mapping[str, GuardedNetwork], seed: int) -> Tensor:
+    def _restore(self, observation: Tensor, parts: Mapping[str, LoadedNetwork], seed: int) -> Tensor:
         """One image (1, 3, H, W), not clipped."""
 
 
@@ -139,7 +139,7 @@ class SDEdit(Baseline):
             f"(sigma {float(_SCHEDULE.sigma(self.tau)):.3f}), {self.steps} DDIM steps with eta = {self.eta:g}"
         )
 
-    def _restore(self, observation: Tensor, parts: Mapping[str, GuardedNetwork], seed: int) -> Tensor:
+    def _restore(self, observation: Tensor, parts: Mapping[str, LoadedNetwork], seed: int) -> Tensor:
         restoration = Restoration.from_parts(
             restorer=parts["restorer"],
             denoiser=parts["denoiser"],
@@ -183,7 +183,7 @@ class CCDF(Baseline):
             "estimate moved to the nearest image whose bicubic reduction is the observation"
         )
 
-    def _restore(self, observation: Tensor, parts: Mapping[str, GuardedNetwork], seed: int) -> Tensor:
+    def _restore(self, observation: Tensor, parts: Mapping[str, LoadedNetwork], seed: int) -> Tensor:
         denoiser, reduction = parts["denoiser"], Reduction.of(observation, self.scale)
         sigmas = _SCHEDULE.sigma_grid(self.tau, self.steps, sigma_min=self.sigma_min)
         _check_levels(self.name, float(sigmas[-2]), float(sigmas[0]), self.levels)
@@ -229,7 +229,7 @@ class DiffPIR(Baseline):
             "reduction"
         )
 
-    def _restore(self, observation: Tensor, parts: Mapping[str, GuardedNetwork], seed: int) -> Tensor:
+    def _restore(self, observation: Tensor, parts: Mapping[str, LoadedNetwork], seed: int) -> Tensor:
         from dp_ir.evaluation.deepinv_samplers import diffpir
 
         return diffpir(
@@ -290,7 +290,7 @@ class DDRM(Baseline):
         _check_levels(self.name, float(sigmas[-2]), float(sigmas[0]), self.levels)
         return [float(sigma) for sigma in sigmas[:-1]]
 
-    def _restore(self, observation: Tensor, parts: Mapping[str, GuardedNetwork], seed: int) -> Tensor:
+    def _restore(self, observation: Tensor, parts: Mapping[str, LoadedNetwork], seed: int) -> Tensor:
         from dp_ir.evaluation.deepinv_samplers import ddrm
 
         return ddrm(
@@ -339,7 +339,7 @@ def _make(
     loaders = {"restorer": load_restorer, "denoiser": load_denoiser}
     networks = {role: loaders[role](values.pop(role, source)) for role in roles}
     parts = {
-        role: GuardedNetwork(network.kind, network, network.info, device=where, bfloat16=bfloat16)
+        role: LoadedNetwork(network.kind, network, network.info, device=where, bfloat16=bfloat16)
         for role, network in networks.items()
     }
     return cls(name, parts, **values)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_restorer, read_network
 from dp_ir.checkpoints.network_file import NetworkRecord
 from dp_ir.degradation.bicubic import imresize
@@ -36,9 +36,9 @@ class BridgeMethod:
     """
 
     name: str
-    bridge: GuardedNetwork
+    bridge: LoadedNetwork
     record: NetworkRecord
-    restorer: GuardedNetwork | None
+    restorer: LoadedNetwork | None
     steps: int
 
     @property
@@ -47,7 +47,7 @@ class BridgeMethod:
         return identity_text(
             "bridge",
             bridge=self.record.sha256,
-            restorer=self.restorer and network_identity(self.restorer.network, self.restorer.record),
+            restorer=self.restorer and network_identity(self.restorer.module, self.restorer.record),
             info=asdict(self.bridge.info),
             steps=self.steps,
             bfloat16=self.bridge.autocast,
@@ -67,13 +67,13 @@ class BridgeMethod:
     @property
     def draws(self) -> bool:
         """Whether it draws samples: it does where it was trained with noise on its start."""
-        return float(self.bridge.network.noise) > 0
+        return float(self.bridge.module.noise) > 0
 
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation (1, 3, h, w)."""
         with torch.inference_mode():
             start = self._start(observation.image.to(self.bridge.device))
-            noisy = bridge_start(start, self.bridge.network.noise, generators([seed]))
+            noisy = bridge_start(start, self.bridge.module.noise, generators([seed]))
             image = bridge_euler(self.bridge, noisy, self.steps)
         calls = {} if self.restorer is None else {"restorer": 1}
         return Output(image.cpu().clone(), {**calls, "bridge": self.steps})
@@ -105,6 +105,6 @@ def bridge_method(name: str, source: str, settings: dict[str, str], device: str)
                 f"The bridge '{source}' was trained for another restorer than '{given['restorer']}': give the one it "
                 "was trained for."
             )
-        restorer = GuardedNetwork("restorer", loaded, device=where, bfloat16=bfloat16)
-    bridge = GuardedNetwork("bridge", network, record=record, device=where, bfloat16=bfloat16)
+        restorer = LoadedNetwork("restorer", loaded, device=where, bfloat16=bfloat16)
+    bridge = LoadedNetwork("bridge", network, record=record, device=where, bfloat16=bfloat16)
     return BridgeMethod(name, bridge, record, restorer, given.get("steps", 8))

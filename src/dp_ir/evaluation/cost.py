@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.synthetic_burst import FRAMES
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation.extras import optional_module
@@ -138,7 +138,7 @@ def restoration_cost(
     """
     of_role: dict[str, int] = {}
     for role, network in networks.items():
-        info = (infos or {}).get(role) or (network.info if isinstance(network, GuardedNetwork) else info_of(network))
+        info = (infos or {}).get(role) or (network.info if isinstance(network, LoadedNetwork) else info_of(network))
         module = _bare(network)
         if not isinstance(module, nn.Module):
             return None
@@ -176,7 +176,7 @@ def cost_table(
 
 
 def _inputs(role: str, info: NetworkInfo, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """What a network is called with for one image, as `GuardedNetwork` does it: all grey, at a level that it knows."""
+    """What a network is called with for one image, as `LoadedNetwork` does it: all grey, at a level that it knows."""
     height, width = (-(-max(side, info.minimum_size) // info.multiple_of) * info.multiple_of for side in size)
     low, high = info.value_range
     image = torch.full((1, info.channels, height, width), (low + high) / 2)
@@ -206,7 +206,7 @@ def _traced_scale(network: nn.Module, info: NetworkInfo) -> int:
 
 
 def _bare(network: Any) -> Any:
-    return network.network if isinstance(network, GuardedNetwork) else network
+    return network.module if isinstance(network, LoadedNetwork) else network
 
 
 def _tera(operations: int) -> str:
@@ -292,7 +292,7 @@ def measure(restoration: Restoration, size: tuple[int, int]) -> Measured:
         MissingExtraError: psutil is not installed, on a device other than CUDA.
         DPIRError: the restoration itself fails.
     """
-    info = restoration.infos["restorer"]
+    info = restoration.networks["restorer"].info
     height, width = (-(-side // (info.scale or 1)) for side in size)
     generator = torch.Generator().manual_seed(0)
     if info.channels == BURST_CHANNELS:
@@ -331,7 +331,6 @@ def cost_report(
         DPIRError: as `restoration_cost` and `measure`.
     """
     networks: dict[str, Any] = dict(restoration.networks.items())
-    infos: dict[str, NetworkInfo] = dict(restoration.infos.items())
     steps = len(restoration.chain().sigmas) - 1
     rows: list[list[Cell]] = [
         [role, _count(parameters({role: network})), "yes" if role == "fusion" else "no"]
@@ -341,7 +340,7 @@ def cost_report(
     report = Report(title, command, tables=[Table("Parameters", ["network", "parameters", "trained for it"], rows)])
     entries: dict[tuple[int, int], Cost] = {}
     for size in sizes:
-        if (cost := restoration_cost(networks, size, infos=infos)) is not None:
+        if (cost := restoration_cost(networks, size)) is not None:
             entries[size] = cost
     if entries:
         report.tables.append(cost_table([("", cost, calls or (steps,)) for cost in entries.values()]))

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import MissingExtraError, ScheduleError
 from dp_ir.evaluation.reduction import Reduction
 from dp_ir.integrations.deepinv import as_denoiser
@@ -52,7 +52,7 @@ def reduction_physics(reduction: Reduction, noise_std: float) -> physics.Decompo
 
 
 def diffpir(
-    denoiser: GuardedNetwork,
+    denoiser: LoadedNetwork,
     observation: Tensor,
     reduction: Reduction,
     *,
@@ -98,7 +98,7 @@ def diffpir(
 
 
 def ddrm(
-    denoiser: GuardedNetwork,
+    denoiser: LoadedNetwork,
     observation: Tensor,
     reduction: Reduction,
     *,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer, read_network
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.diffusion.noise import generators, randn
@@ -127,7 +127,7 @@ def estimate_table(bundle: str, data: Path, fusions: Mapping[str, Path]) -> Tabl
     networks = {name: read_network(path, "fusion")[0] for name, path in fusions.items()}
     device, bfloat16 = restorer.device, uses_bfloat16("auto", restorer.device)
     guarded = {
-        name: GuardedNetwork("fusion", network, device=device, bfloat16=bfloat16) for name, network in networks.items()
+        name: LoadedNetwork("fusion", network, device=device, bfloat16=bfloat16) for name, network in networks.items()
     }
     crops = photographs(data, held_out=True)
     sums: dict[str, dict[float, float]] = {
@@ -191,11 +191,11 @@ def _observed(bundle: str, crops: Sequence[Tensor]) -> list[tuple[Tensor, Tensor
     return pairs
 
 
-def _partners(bundle: str) -> tuple[GuardedNetwork, GuardedNetwork]:
+def _partners(bundle: str) -> tuple[LoadedNetwork, LoadedNetwork]:
     device = pick_device("auto")
     bfloat16 = uses_bfloat16("auto", device)
     loaded: list[Any] = [load_restorer(bundle, probe=False), load_denoiser(bundle, probe=False)]
-    restorer, denoiser = (GuardedNetwork(n.kind, n, device=device, bfloat16=bfloat16) for n in loaded)
+    restorer, denoiser = (LoadedNetwork(n.kind, n, device=device, bfloat16=bfloat16) for n in loaded)
     return restorer, denoiser
 
 

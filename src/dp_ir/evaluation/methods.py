@@ -21,8 +21,8 @@ import torch
 
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, shipped_bundles
-from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.hub import WEIGHT_SUFFIXES
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_restorer
 from dp_ir.checkpoints.overrides import parse_overrides
 from dp_ir.degradation.bicubic import imresize
@@ -94,23 +94,15 @@ class RestorationMethod:
         return identity_text(
             "bundle",
             settings=settings,
-            networks={
-                kind: network_identity(restoration.networks[kind], restoration.records.get(kind)) for kind in self._used
-            },
-            infos={kind: asdict(restoration.infos[kind]) for kind in self._used},
+            networks={kind: network_identity(used.module, used.record) for kind, used in self.networks.items()},
+            infos={kind: asdict(used.info) for kind, used in self.networks.items()},
             bfloat16=uses_bfloat16(self.precision, restoration.device),
         )
 
     @property
     def networks(self) -> Mapping[str, Any]:
         """Those that are run: with tau = 0 or detail = 0 the restorer alone."""
-        own = self.restoration
-        return {
-            kind: GuardedNetwork(
-                kind, own.networks[kind], own.infos[kind], record=own.records.get(kind), device=own.device
-            )
-            for kind in self._used
-        }
+        return {kind: self.restoration.networks[kind] for kind in self._used}
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -148,7 +140,7 @@ class RestorerMethod:
     """
 
     name: str
-    network: GuardedNetwork
+    network: LoadedNetwork
     frames: int | None = None
 
     @property
@@ -156,7 +148,7 @@ class RestorerMethod:
         """The network, what is known of it, precision, and frames."""
         return identity_text(
             "restorer",
-            network=network_identity(self.network.network, self.network.record),
+            network=network_identity(self.network.module, self.network.record),
             info=asdict(self.network.info),
             bfloat16=self.network.autocast,
             **({} if self.frames is None else {"frames": self.frames}),
@@ -241,7 +233,7 @@ def restorer_method(name: str, source: str, settings: dict[str, str], device: st
     precision: Any = values.get("precision", "auto")
     guarded = load_restorer(source, **stated)
     where = pick_device(device)
-    network = GuardedNetwork("restorer", guarded, guarded.info, device=where, bfloat16=uses_bfloat16(precision, where))
+    network = LoadedNetwork("restorer", guarded, guarded.info, device=where, bfloat16=uses_bfloat16(precision, where))
     return RestorerMethod(name, network, values.get("frames"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
 from dp_ir.evaluation.method import Method, Observation, Output
@@ -126,9 +126,10 @@ def line_method(name: str, source: str, settings: dict[str, str], device: str) -
     made = method.restoration
     with _strangers_allowed():
         blind = Restoration.from_parts(
-            **made.networks,
-            infos={kind: replace(info, detail=None) for kind, info in made.infos.items()},
-            records=made.records,
+            restorer=made.networks["restorer"],
+            denoiser=made.networks.get("denoiser"),
+            fusion=made.networks.get("fusion"),
+            infos={kind: replace(network.info, detail=None) for kind, network in made.networks.items()},
             settings=made.settings,
             device=made.device,
             precision=method.precision,
@@ -161,7 +162,7 @@ def local_wiener(noisy: Tensor, sigma: Tensor) -> Tensor:
 
 def scale_of(restoration: Restoration) -> int:
     """Side of the result / side of the observation; raises DataError where the restorer does not say."""
-    scale = restoration.infos["restorer"].scale
+    scale = restoration.networks["restorer"].info.scale
     if scale is None:
         raise DataError("The restorer does not say how much it enlarges: state it, as in restorer.scale=4.")
     return scale
@@ -187,19 +188,19 @@ def _strangers_allowed() -> Iterator[None]:
         yield
 
 
-def _guarded(method: RestorationMethod, kind: Any) -> GuardedNetwork:
+def _guarded(method: RestorationMethod, kind: Any) -> LoadedNetwork:
     own = method.restoration
     bfloat16 = uses_bfloat16(method.precision, own.device)
-    return GuardedNetwork(kind, own.networks[kind], own.infos[kind], device=own.device, bfloat16=bfloat16)
+    return LoadedNetwork(kind, own.networks[kind], device=own.device, bfloat16=bfloat16)
 
 
-def _blend(network: GuardedNetwork, strength: float, plain: Callable[..., Tensor]) -> GuardedNetwork:
+def _blend(network: LoadedNetwork, strength: float, plain: Callable[..., Tensor]) -> LoadedNetwork:
     def blended(*arguments: Tensor) -> Tensor:
         return strength * network(*arguments) + (1 - strength) * plain(*arguments)
 
     # What is inside has met its own ranges and conventions already.
     info = replace(network.info, value_range=(0.0, 1.0), sigma_input="sigma", multiple_of=1, supports_bfloat16=False)
-    return GuardedNetwork(network.kind, blended, info, device=network.device)
+    return LoadedNetwork(network.kind, blended, info, device=network.device)
 
 
 def _share(text: str) -> float:

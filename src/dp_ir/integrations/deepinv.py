@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dp_ir.checkpoints.contract import NetworkInfo, info_from
-from dp_ir.checkpoints.guard import GuardedNetwork
-from dp_ir.checkpoints.loading import Source
-from dp_ir.checkpoints.network_file import Kind
+from dp_ir.checkpoints.contract import info_from
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
+from dp_ir.checkpoints.loading import Source, as_loaded
 from dp_ir.errors import DPIRError, MissingExtraError, SigmaRangeError
-from dp_ir.restoration.parts import part
 from dp_ir.restoration.pipeline import Restoration
 
 try:
@@ -39,10 +37,9 @@ def as_denoiser(denoiser: Source, *, check_range: bool = True) -> models.Denoise
         check_range: whether noise levels that the denoiser was not trained for are refused with a SigmaRangeError.
             Algorithms that start at nearly pure noise, such as DiffPIR, ask for such levels.
     """
-    if isinstance(denoiser, GuardedNetwork):  # with its device and precision
+    if isinstance(denoiser, LoadedNetwork):  # with its precision
         return _Denoiser(denoiser, check_range=check_range)
-    taken = part("denoiser", denoiser)
-    return _Denoiser(_guarded("denoiser", taken.network, taken.info), check_range=check_range)
+    return _Denoiser(as_loaded("denoiser", denoiser), check_range=check_range)
 
 
 def as_reconstructor(restoration: Restoration, **settings: Any) -> models.Reconstructor:
@@ -60,7 +57,7 @@ def as_reconstructor(restoration: Restoration, **settings: Any) -> models.Recons
     return _Reconstructor(restoration, settings)
 
 
-def denoiser_from_deepinv(model: nn.Module, **facts: Any) -> GuardedNetwork:
+def denoiser_from_deepinv(model: nn.Module, **facts: Any) -> LoadedNetwork:
     """A denoiser of deepinv, for `Restoration.from_parts(denoiser=...)` or to be called as one: (noisy, sigma (B,)).
 
     Args:
@@ -71,10 +68,10 @@ def denoiser_from_deepinv(model: nn.Module, **facts: Any) -> GuardedNetwork:
     Raises:
         NetworkContractError: a fact that cannot be.
     """
-    return _guarded("denoiser", _OutsideInferenceMode(model), info_from(facts))
+    return LoadedNetwork("denoiser", _OutsideInferenceMode(model), info_from(facts))
 
 
-def restorer_from_deepinv(reconstructor: nn.Module, physics: Any, **facts: Any) -> GuardedNetwork:
+def restorer_from_deepinv(reconstructor: nn.Module, physics: Any, **facts: Any) -> LoadedNetwork:
     """A reconstructor of deepinv with its physics, for `Restoration.from_parts(restorer=...)`.
 
     Args:
@@ -85,11 +82,11 @@ def restorer_from_deepinv(reconstructor: nn.Module, physics: Any, **facts: Any) 
     Raises:
         NetworkContractError: a fact that cannot be.
     """
-    return _guarded("restorer", _OutsideInferenceMode(reconstructor, physics), info_from(facts))
+    return LoadedNetwork("restorer", _OutsideInferenceMode(reconstructor, physics), info_from(facts))
 
 
 class _Denoiser(models.Denoiser):  # type: ignore[misc]  # deepinv has no types
-    def __init__(self, network: GuardedNetwork, *, check_range: bool) -> None:
+    def __init__(self, network: LoadedNetwork, *, check_range: bool) -> None:
         super().__init__(device=network.device)
         self.network = network
         self.limits = network.info.sigma_range if check_range else None
@@ -130,9 +127,3 @@ class _OutsideInferenceMode(nn.Module):
             return self.model(*arguments, *further)
         with torch.inference_mode(False), torch.no_grad():
             return self.model(*(argument.clone() for argument in arguments), *further)
-
-
-def _guarded(kind: Kind, network: Any, info: NetworkInfo) -> GuardedNetwork:
-    """The network behind its contract, where it is now."""
-    parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
-    return GuardedNetwork(kind, network, info, device="cpu" if parameter is None else parameter.device)

@@ -210,10 +210,10 @@ class DPIRPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no
         """
         networks = {
             kind: DPIRNetwork.from_network(
-                network,
+                network.module,
                 kind=kind,
-                card=restoration.records[kind].card if kind in restoration.records else None,
-                info=restoration.infos[kind],
+                card=network.record.card if network.record is not None else None,
+                info=network.info,
             )
             for kind, network in restoration.networks.items()
         }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
+from dp_ir.checkpoints.trained_for import chain_settings
 
 _KINDS: tuple[Kind, ...] = ("restorer", "denoiser")
 
@@ -83,3 +86,24 @@ def _shipped() -> dict[str, str]:
 
 def _named(name: str | None, identity: str) -> str:
     return f"{name} ({identity[:12]})" if name else identity[:12]
+
+
+def records_of(networks: Mapping[Kind, LoadedNetwork]) -> dict[Kind, NetworkRecord]:
+    """What is known of the networks that a file of this package could hold."""
+    return {kind: network.record for kind, network in networks.items() if network.record is not None}
+
+
+def fusion_partners(networks: Mapping[Kind, LoadedNetwork]) -> dict[str, str]:
+    """Identities of the networks that the fusion says it was trained with, and the names of those that are here."""
+    record = networks["fusion"].record if "fusion" in networks else None
+    return named_partners(record.partners, records_of(networks)) if record is not None and record.partners else {}
+
+
+def chain_of(networks: Mapping[Kind, LoadedNetwork]) -> dict[str, Any]:
+    """The settings of the chain that the fusion says it was trained through; none where it says nothing of one.
+
+    Raises:
+        CheckpointError: its card's chain is none.
+    """
+    record = networks["fusion"].record if "fusion" in networks else None
+    return {} if record is None else chain_settings(record.chain)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.errors import DPIRError, MissingExtraError
 from dp_ir.networks.default_dtype import float32_by_default
@@ -50,34 +50,32 @@ def engine_device(engine: Engine, device: str | torch.device) -> torch.device:
 
 
 @float32_by_default()
-def guarded(
-    kind: Kind, network: Any, info: NetworkInfo, *, engine: Engine, device: torch.device, precision: Precision
-) -> GuardedNetwork:
-    """A network behind its contract, run by an engine.
+def run_by(engine: Engine, network: LoadedNetwork, *, device: torch.device, precision: Precision) -> LoadedNetwork:
+    """The same network, run by an engine.
 
     The engine takes the weights as they are now; those of `torch` and `compile` may go on being trained.
 
     Args:
-        kind: what it is for.
-        network: a module, or for `torch` and `compile` any callable.
-        info: what is known of it.
         engine: what runs it.
-        device: as `engine_device` gives it.
+        network: a module, or for `torch` and `compile` any callable.
+        device: as `engine_device` gives it; a module is moved there.
         precision: see `dp_ir.runtime.precision`; ONNX Runtime computes in float32.
 
     Raises:
         DPIRError: the engine cannot run this network, or not in this precision, or not here.
         MissingExtraError: the engine is not installed.
     """
+    kind, module, info, record = network.kind, network.module, network.info, network.record
     bfloat16 = uses_bfloat16(precision, device)
     match engine:
         case "torch":
-            return GuardedNetwork(kind, network, info, device=device, bfloat16=bfloat16)
+            return LoadedNetwork(kind, module, info, record=record, device=device, bfloat16=bfloat16)
         case "compile":
-            return GuardedNetwork(kind, network, info, device=device, bfloat16=bfloat16, run=_compiled(network, device))
+            run = _compiled(module, device)
+            return LoadedNetwork(kind, module, info, record=record, device=device, bfloat16=bfloat16, run=run)
         case "openvino":
             low = bfloat16 and info.supports_bfloat16
-            request = compiled_openvino(to_openvino(kind, network, info), bfloat16=low).create_infer_request()
+            request = compiled_openvino(to_openvino(kind, module, info), bfloat16=low).create_infer_request()
             run = lambda *values: openvino_call(request, values)  # noqa: E731
         case "onnxruntime":
             if precision == "bfloat16":
@@ -85,9 +83,9 @@ def guarded(
                     "ONNX Runtime does not compute in bfloat16 on the CPU: choose --precision float32, or --engine "
                     "openvino."
                 )
-            session = _session(kind, network, info)
+            session = _session(kind, module, info)
             run = lambda *values: session_call(session, values)  # noqa: E731
-    return GuardedNetwork(kind, network, model_info(info), device=device, run=run)
+    return LoadedNetwork(kind, module, model_info(info), record=record, device=device, run=run)
 
 
 def _compiled(network: Any, device: torch.device) -> Callable[..., Tensor]:

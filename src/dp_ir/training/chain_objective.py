@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Sampler, linear_steps, working_state
@@ -166,7 +166,7 @@ def chain_objective(
     chain: ChainRecipe,
     score: ScoreRecipe,
     network: nn.Module,
-    denoiser: GuardedNetwork,
+    denoiser: LoadedNetwork,
     sample_metrics: SampleMetrics,
     perceptual: Features | None,
 ) -> ChainObjective:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from dp_ir.checkpoints.guard import channels_last
+from dp_ir.checkpoints.loaded_network import channels_last
 from dp_ir.errors import CheckpointError, MissingExtraError
 from dp_ir.runtime.precision import processor_name
 from dp_ir.training.history import HARDWARE, History, damaged, read_checkpoint

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import torch
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.units.probe_denoiser import check_denoiser_units
 from dp_ir.checkpoints.units.probe_restorer import doubt_restorer
 
@@ -26,7 +26,7 @@ class ProbeWarning(UserWarning):
     """The probe could not tell whether a network is used as it was made for."""
 
 
-def probe(network: GuardedNetwork, *, stacklevel: int = 2) -> None:
+def probe(network: LoadedNetwork, *, stacklevel: int = 2) -> None:
     """Check on a small synthetic picture that a network is used in the units it was made for.
 
     A denoiser must remove white noise of known level from a clean picture; a restorer must bring back detail of a
@@ -45,7 +45,7 @@ def probe(network: GuardedNetwork, *, stacklevel: int = 2) -> None:
 
     Example:
         >>> from torch.nn.functional import interpolate
-        >>> probe(GuardedNetwork("restorer", lambda y: interpolate(y, scale_factor=2, mode="bicubic")))
+        >>> probe(LoadedNetwork("restorer", lambda y: interpolate(y, scale_factor=2, mode="bicubic")))
     """
     if network.info.channels not in (1, 3):
         return
@@ -60,7 +60,7 @@ def probe(network: GuardedNetwork, *, stacklevel: int = 2) -> None:
 
 
 @contextmanager
-def _undisturbed(network: GuardedNetwork) -> Iterator[None]:
+def _undisturbed(network: LoadedNetwork) -> Iterator[None]:
     """Evaluation mode, no gradients, and fixed random numbers inside; everything as before outside."""
     modes = [(module, module.training) for module in network.modules()]
     cuda = network.device if network.device.type == "cuda" else None

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.contract import SIGMA_INPUTS, NetworkInfo, SigmaInput
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.units.probe_picture import ALL_THE_SAME, RANGES, Range, pair, picture, reason, rms, uncallable
 from dp_ir.errors import NetworkContractError
 
@@ -49,7 +49,7 @@ class _Convention:
         )
 
 
-def check_denoiser_units(network: GuardedNetwork) -> str | None:
+def check_denoiser_units(network: LoadedNetwork) -> str | None:
     """Check a denoiser.
 
     Returns:
@@ -112,11 +112,11 @@ def _works(level: float) -> float:
     return min(0.9, 2 * _good(level))
 
 
-def _remaining(network: GuardedNetwork, call: _Convention, level: float) -> dict[Reading, float]:
+def _remaining(network: LoadedNetwork, call: _Convention, level: float) -> dict[Reading, float]:
     """What is left of noise of this level, as a share of it, for each way to read the result."""
     info = replace(network.info, value_range=call.value_range, sigma_input=call.sigma_input)
-    inner = _scaled(network.network, call.sigma_input, call.factor)
-    guarded = GuardedNetwork("denoiser", inner, info, device=network.device, bfloat16=network.autocast)
+    inner = _scaled(network.module, call.sigma_input, call.factor)
+    guarded = LoadedNetwork("denoiser", inner, info, device=network.device, bfloat16=network.autocast)
     clean = picture(_SIDE, info.channels)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0), dtype=clean.dtype, device="cpu")
     noisy = clean + level * noise
@@ -140,7 +140,7 @@ def _scaled(network: Any, sigma_input: SigmaInput, factor: float) -> Any:
     return lambda image, sigma: network(image, factor * sigma)
 
 
-def _best(network: GuardedNetwork, stated: _Convention, errors: Errors) -> tuple[_Convention, Errors] | None:
+def _best(network: LoadedNetwork, stated: _Convention, errors: Errors) -> tuple[_Convention, Errors] | None:
     """The convention that leaves least, and what it leaves; it beats the stated one at every level."""
     calls = _calls(stated)
     left: dict[_Convention, Errors] = {}
@@ -180,7 +180,7 @@ def _factors(value_range: Range, sigma_input: SigmaInput) -> list[float]:
     return list(dict.fromkeys((1.0, *(unit / (value_range[1] - value_range[0]) for unit in _NOISE_UNITS))))
 
 
-def _attempt(network: GuardedNetwork, call: _Convention, level: float) -> dict[_Convention, float]:
+def _attempt(network: LoadedNetwork, call: _Convention, level: float) -> dict[_Convention, float]:
     try:
         remaining = _remaining(network, call, level)
     except Exception:  # what cannot be called this way was not made to be

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import NetworkContractError
 
 Range = tuple[float, float]
@@ -54,7 +54,7 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:160].rstrip(".:") or type(error).__name__
 
 
-def uncallable(network: GuardedNetwork, failure: Exception) -> NetworkContractError:
+def uncallable(network: LoadedNetwork, failure: Exception) -> NetworkContractError:
     """The error for a network that fails as stated and under every other convention."""
     if isinstance(failure, NetworkContractError):
         return failure

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.units.probe_picture import ALL_THE_SAME, RANGES, Range, pair, picture, reason, rms, uncallable
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import NetworkContractError
@@ -54,7 +54,7 @@ class _Outcome:
         return f"changes the local means of the picture by {self.drift:.2g}"
 
 
-def doubt_restorer(network: GuardedNetwork) -> str | None:
+def doubt_restorer(network: LoadedNetwork) -> str | None:
     """Check a restorer.
 
     One that neither brings back detail nor changes the local means is let pass: it may be made for another damage.
@@ -106,16 +106,16 @@ def _better(stated: _Outcome, others: dict[Range, _Outcome]) -> Range | None:
     return truest if enlarges and others[truest].drift * _CLEARLY_TRUER < stated.drift else None
 
 
-def _attempt(network: GuardedNetwork, value_range: Range) -> _Outcome:
+def _attempt(network: LoadedNetwork, value_range: Range) -> _Outcome:
     try:
         return _restore(network, value_range)
     except Exception:  # what cannot be called this way was not made to be
         return _Outcome()
 
 
-def _restore(network: GuardedNetwork, value_range: Range) -> _Outcome:
+def _restore(network: LoadedNetwork, value_range: Range) -> _Outcome:
     info = replace(network.info, value_range=value_range)
-    guarded = GuardedNetwork("restorer", network.network, info, device=network.device, bfloat16=network.autocast)
+    guarded = LoadedNetwork("restorer", network.module, info, device=network.device, bfloat16=network.autocast)
 
     def run(scale: int) -> tuple[Tensor, Tensor, Tensor]:
         sharp = picture(scale * _SIDE if scale > 1 else _BLURRED_SIDE, info.channels)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.diffusion.counting import CallCounter
 from dp_ir.errors import DPIRError, NetworkContractError
@@ -67,7 +67,7 @@ class TiledNetworks:
 
     def __init__(
         self,
-        networks: Mapping[Kind, GuardedNetwork],
+        networks: Mapping[Kind, LoadedNetwork],
         *,
         tile: int | None = None,
         memory: int | None = None,
@@ -291,7 +291,7 @@ class TiledNetworks:
 
 
 @contextmanager
-def _naming(guarded: GuardedNetwork) -> Iterator[None]:
+def _naming(guarded: LoadedNetwork) -> Iterator[None]:
     """Says which network failed, where it fails with an error of its own; that memory ran out is passed on as it is."""
     try:
         yield
@@ -300,7 +300,7 @@ def _naming(guarded: GuardedNetwork) -> Iterator[None]:
             raise
         text = " ".join(str(error).split())[:300].rstrip(".")
         raise NetworkContractError(
-            f"The {guarded.kind}, {type(guarded.network).__name__}, failed with {type(error).__name__} ({text}): check "
+            f"The {guarded.kind}, {type(guarded.module).__name__}, failed with {type(error).__name__} ({text}): check "
             "that it takes such images, and its multiple of the sides and minimum_size."
         ) from error
 

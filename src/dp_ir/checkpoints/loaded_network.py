@@ -21,21 +21,23 @@ from dp_ir.errors import NetworkContractError
 from dp_ir.networks.default_dtype import float32_by_default
 
 
-class GuardedNetwork(nn.Module):
-    """A network behind its contract: a restorer, a denoiser or a fusion in float32 and [0, 1] units.
+class LoadedNetwork(nn.Module):
+    """A network with what is known of it: a restorer, a denoiser or a fusion in float32 and [0, 1] units.
+
+    It moves as modules do (`.to("cuda")`), and `.device` says where images are sent.
 
     Args:
         kind: "restorer", "denoiser" or "fusion".
-        network: callable on images (B, C, H, W), and on sigma (B,) after them unless it is a restorer; or another
-            `GuardedNetwork`, to be used on this device and in this precision.
+        module: callable on images (B, C, H, W), and on sigma (B,) after them unless it is a restorer; or another
+            `LoadedNetwork`, whose module is used on this device and in this precision.
         info: what is known of it; what it says of itself by default.
-        record: its identity and card, where it has them.
-        device: where images are sent; a module is moved there.
+        record: its identity and card, where it has them; None for what no file of this package could hold.
+        device: where it is moved; None leaves it where it is, which is the CPU for a function.
         bfloat16: run in bfloat16 autocast, if the network allows it.
-        run: what is called in the network's place, such as the same network in another engine.
+        run: what is called in the module's place, such as the same network in another engine.
 
     Example:
-        >>> double = GuardedNetwork("restorer", lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        >>> double = LoadedNetwork("restorer", lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3))
         >>> double(torch.rand(1, 3, 4, 5)).shape
         torch.Size([1, 3, 8, 10])
     """
@@ -43,34 +45,35 @@ class GuardedNetwork(nn.Module):
     def __init__(
         self,
         kind: Kind,
-        network: Any,
+        module: Any,
         info: NetworkInfo | None = None,
         *,
         record: NetworkRecord | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         bfloat16: bool = False,
         run: Callable[..., Tensor] | None = None,
     ) -> None:
         super().__init__()
-        info = info_of(network) if info is None else info
-        if isinstance(network, GuardedNetwork):
-            network, record = network.network, record or network.record
+        info = info_of(module) if info is None else info
+        if isinstance(module, LoadedNetwork):
+            module, record = module.module, record or module.record
         if kind == "fusion" and info.detail is not None:
-            _check_sees_the_dial(network, info)
-        self.kind, self.record, self.device = kind, record, torch.device(device)
+            _check_sees_the_dial(module, info)
+        self.kind, self.record, self.run = kind, record, run
         self.info = info if kind == "restorer" else replace(info, scale=1)
-        self.network: Any = network
-        self.run = run
+        self.module: Any = module
         self.autocast = bfloat16 and info.supports_bfloat16
-        if isinstance(self.network, nn.Module):
-            try:
-                channels_last(self.network.to(self.device))
-            except (RuntimeError, NotImplementedError) as error:
-                reason = str(error).splitlines()[0]
-                raise NetworkContractError(
-                    f"The {kind}, a {type(self.network).__name__}, cannot be moved to {self.device} ({reason}): load "
-                    "its weights first, or choose another device."
-                ) from error
+        if device is None:
+            weight = next(module.parameters(), None) if isinstance(module, nn.Module) else None
+            device = "cpu" if weight is None else weight.device
+        elif isinstance(module, nn.Module):
+            _move(kind, module, device)
+        self.register_buffer("_place", torch.empty(0, device=device), persistent=False)  # moves with the rest
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are sent."""
+        return self.get_buffer("_place").device
 
     @float32_by_default()
     def forward(self, *arguments: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ class GuardedNetwork(nn.Module):
         sigma, detail = None if sigma is None else sigma.to(kind), [dial.to(kind) for dial in detail]
         given = entered[0]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            call = self.network if self.run is None else self.run
+            call = self.module if self.run is None else self.run
             levels = [] if sigma is None else self._with_sigma(entered, sigma * self._width)
             result = call(*(levels or entered), *(() if self.info.detail is None else detail))
         scale = self._check(result, given)
@@ -126,7 +129,7 @@ class GuardedNetwork(nn.Module):
     @property
     def _number_type(self) -> torch.dtype:
         """What the network is given: float32, unless it was made where float64 is the default type."""
-        weights = self.network.parameters() if isinstance(self.network, nn.Module) and self.run is None else ()
+        weights = self.module.parameters() if isinstance(self.module, nn.Module) and self.run is None else ()
         first = next((weight.dtype for weight in weights if weight.is_floating_point()), torch.float32)
         return torch.float64 if first == torch.float64 else torch.float32
 
@@ -174,6 +177,17 @@ class GuardedNetwork(nn.Module):
                 f"expected {expected} in floating point; check its scale and multiple of the sides in NetworkInfo."
             )
         return scale
+
+
+def _move(kind: Kind, module: nn.Module, device: torch.device | str) -> None:
+    try:
+        channels_last(module.to(device))
+    except (RuntimeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise NetworkContractError(
+            f"The {kind}, a {type(module).__name__}, cannot be moved to {device} ({reason}): load its weights "
+            "first, or choose another device."
+        ) from error
 
 
 def _check_sees_the_dial(fusion: Any, info: NetworkInfo) -> None:
