@@ -176,7 +176,7 @@ def row(kind: str, photos: Path, raw: Path | None, work: Path) -> Image.Image:
     height, width = picture.size
     bundle = "clean" if kind == "camera" else suited_bundle(width, height)
     restore = Restoration.from_pretrained(bundle, device="cpu")
-    scale = restore.infos["restorer"].scale or 1
+    scale = restore.networks["restorer"].info.scale or 1
     shown = PART if scale == 1 else SMALL
     left, top = max(0, (width - shown[0]) // 2), max(0, (height - shown[1]) // 2)
     crop = tuple(scale * value for value in (left, top, min(shown[0], width), min(shown[1], height)))

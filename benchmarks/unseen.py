@@ -106,7 +106,7 @@ class Measurement:
 
     def _intro(self) -> list[str]:
         settings = self.pipeline.settings
-        seen = self.pipeline.infos["fusion"].detail
+        seen = self.pipeline.networks["fusion"].info.detail
         dial = "nowhere" if seen is None else f"from {seen:g} on"
         intro = []
         if "features" in self.options.only:

@@ -96,7 +96,7 @@ def test_other_precisions_become_float32(tmp_path, precision):
 def test_modules_and_functions_are_taken_as_they_are():
     module = nn.Conv2d(3, 3, 3, padding=1)
     loaded = load_restorer(module, probe=False, scale=1, supports_bfloat16=True)
-    assert loaded.network is module
+    assert loaded.module is module
     assert loaded.record is None
     assert loaded.info == NetworkInfo(scale=1, supports_bfloat16=True)
     own = load_restorer(network("rlfn"), probe=False)
@@ -110,7 +110,7 @@ def test_what_is_stated_wins_and_is_kept_in_files(tmp_path, rlfn_file):
     restorer = load_restorer(rlfn_file, probe=False, value_range=(-1, 1), tiling="supported")
     assert restorer.info.value_range == (-1.0, 1.0)
     assert restorer.record.info == {"value_range": [-1.0, 1.0], "tiling": "supported"}
-    save_network(tmp_path / "net.safetensors", restorer.network, kind="restorer", info=restorer.info)
+    save_network(tmp_path / "net.safetensors", restorer.module, kind="restorer", info=restorer.info)
     again = load_restorer(tmp_path / "net.safetensors", probe=False)
     assert again.info == restorer.info
     assert again.record.sha256 == restorer.record.sha256
@@ -176,18 +176,18 @@ def test_what_spandrel_knows_is_loaded_unclamped_and_differentiable(compact_file
 
 def test_a_network_of_spandrel_has_an_identity_and_a_file(tmp_path, compact_file):
     restorer = load_restorer(compact_file[0], probe=False)
-    record = save_network(tmp_path / "net.safetensors", restorer.network, kind="restorer")
+    record = save_network(tmp_path / "net.safetensors", restorer.module, kind="restorer")
     loaded, found = load_network(tmp_path / "net.safetensors")
     assert found == record
     assert found.sha256 == restorer.record.sha256
     assert architecture_of(loaded) == "spandrel"
     observation = torch.rand(1, 3, 8, 8)
-    assert torch.allclose(loaded(observation), restorer.network(observation), atol=1e-6)
+    assert torch.allclose(loaded(observation), restorer.module(observation), atol=1e-6)
 
 
 def test_without_spandrel_the_extra_is_named(tmp_path, compact_file, monkeypatch):
     path, _ = compact_file
-    save_network(tmp_path / "net.safetensors", load_restorer(path, probe=False).network, kind="restorer")
+    save_network(tmp_path / "net.safetensors", load_restorer(path, probe=False).module, kind="restorer")
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(CheckpointError, match=r"dp-ir\[zoo\]"):
         load_restorer(path)

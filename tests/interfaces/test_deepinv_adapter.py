@@ -166,9 +166,9 @@ def test_posterior_sampling_runs_on_our_denoiser(denoiser, denoising):
 def test_deepinv_denoisers_run_in_our_pipeline(restoration, name):
     theirs = denoiser_from_deepinv(model(name), sigma_range=(0.02, 0.5))
     mixed = Restoration.from_parts(
-        restorer=restoration._networks["restorer"],
+        restorer=restoration.networks["restorer"],
         denoiser=theirs,
-        fusion=restoration._networks["fusion"],
+        fusion=restoration.networks["fusion"],
         tau=300,
         steps=2,
         sigma_min=0.05,
@@ -218,7 +218,7 @@ def test_deepinv_reconstructors_run_in_our_pipeline(restoration, fourfold, denoi
         expected = theirs(y, fourfold).clamp(0, 1)
     torch.testing.assert_close(Restoration.restorer_only(restorer, device="cpu")(y).image, expected)
     whole = Restoration.from_parts(
-        restorer=restorer, denoiser=denoiser, fusion=restoration._networks["fusion"], tau=300, sigma_min=0.05
+        restorer=restorer, denoiser=denoiser, fusion=restoration.networks["fusion"], tau=300, sigma_min=0.05
     )
     torch.testing.assert_close(whole(y).restored, expected)
     assert whole(y).image.shape == CLEAN.shape

@@ -60,7 +60,7 @@ def folder(restoration, tmp_path_factory):
 
 
 def _networks(restoration):
-    return {kind: guarded.network for kind, guarded in restoration._networks.items()}
+    return {kind: network.module for kind, network in restoration.networks.items()}
 
 
 def _quiet(pipe):
@@ -138,9 +138,9 @@ def test_save_and_load(folder, restoration, lean):
     loaded = _quiet(DPIRPipeline.from_pretrained(folder, low_cpu_mem_usage=lean))
     _same(loaded(IMAGES, seed=7, output_type="pt").images, restoration(IMAGES, seed=7).image)
     assert loaded.restoration.settings == restoration.settings
-    assert loaded.restoration.infos == restoration.infos
-    for kind, record in restoration.records.items():
-        assert loaded.restoration.records[kind].sha256 == record.sha256
+    for kind, network in restoration.networks.items():
+        again = loaded.restoration.networks[kind]
+        assert (again.info, again.record.sha256) == (network.info, network.record.sha256)
     assert loaded.name_or_path == folder
     assert set(loaded.components) == {"restorer", "denoiser", "fusion", "scheduler"}
 
@@ -153,7 +153,7 @@ def test_parts_can_be_replaced_on_loading(folder, restoration):
         DPIRPipeline.from_pretrained(folder, denoiser=other, settings={"tau": 200, "steps": 2, "sigma_min": 0.05})
     )
     expected = Restoration.from_parts(
-        **{**_networks(restoration), "denoiser": other.network},
+        **{**_networks(restoration), "denoiser": other.module},
         **{"tau": 200, "steps": 2, "sigma_min": 0.05, "eta": 0.3},
         device="cpu",
         precision="float32",
@@ -173,7 +173,7 @@ def test_the_shipped_bundle(tmp_path):
         found = loaded(IMAGES, num_inference_steps=2, output_type="pt").images
     expected = Restoration.from_pretrained("sr4", device="cpu", precision="float32")
     _same(found, expected(IMAGES, steps=2).image)
-    assert loaded.fusion.record.card == expected.records["fusion"].card
+    assert loaded.fusion.record.card == expected.networks["fusion"].record.card
     with torch.no_grad():
         next(pipe.denoiser.parameters()).mul_(2)
     with pytest.warns(UnseenPartnersWarning):

@@ -137,7 +137,7 @@ def test_what_is_recorded_is_what_a_replaced_fusion_runs_with(tmp_path, own, giv
 def test_a_saved_bundle_keeps_the_chain_and_its_own_fusion_does_not_overrule_it(tmp_path):
     of_parts(ONE).save_pretrained(tmp_path / "bundle")
     again = Restoration.from_pretrained(tmp_path / "bundle", device="cpu")
-    assert chain_of(again.settings) == again.records["fusion"].chain == ONE
+    assert chain_of(again.settings) == again.networks["fusion"].record.chain == ONE
     of_parts(ONE, tau=200).save_pretrained(tmp_path / "other")
     other = Restoration.from_pretrained(tmp_path / "other", device="cpu")
     assert other.settings.tau == 200

@@ -114,7 +114,7 @@ def test_the_result_leaves_the_restorer_steadily(dialled):
 
 def test_a_fusion_with_a_dial_is_given_it_at_every_call_and_no_line_is_drawn_after():
     restore = restoration(dialled=True, steps=3)
-    seen = restore.networks["fusion"].seen
+    seen = restore.networks["fusion"].module.seen
     result = restore(IMAGE.repeat(2, 1, 1, 1), seed=[1, 2], detail=0.5)
     assert [value.tolist() for value in seen] == [[0.5, 0.5]] * 3
     assert result.nfe == {"restorer": 1, "denoiser": 3, "fusion": 3}
@@ -131,7 +131,7 @@ def test_the_memory_of_a_fusion_with_a_dial_is_measured(monkeypatch):
     restore = restoration(dialled=True, steps=1)
     monkeypatch.setattr("dp_ir.restoration.tiling.tiled_networks._UNMEASURED", 0)
     restore(IMAGE, detail=0.5)
-    assert [len(value) for value in restore.networks["fusion"].seen] == [1, 1]  # the probe, and the call
+    assert [len(value) for value in restore.networks["fusion"].module.seen] == [1, 1]  # the probe, and the call
 
 
 @pytest.mark.parametrize(("dial", "given", "share"), [(0.5, 0.5, 1.0), (0.4, 0.4, 1.0), (0.1, 0.4, 0.25)])
@@ -139,7 +139,7 @@ def test_below_what_a_fusion_sees_of_the_dial_lies_a_straight_line(dial, given, 
     restore = restoration(dialled=True, steps=1)
     last = []
     image = restore(IMAGE, detail=dial, callback=last.append).image
-    assert [float(value) for value in restore.networks["fusion"].seen] == [pytest.approx(given)]
+    assert [float(value) for value in restore.networks["fusion"].module.seen] == [pytest.approx(given)]
     restored = restore.networks["restorer"](IMAGE)
     assert torch.allclose(image, torch.lerp(restored, last[0].estimate, share).clamp(0, 1), atol=1e-6)
 

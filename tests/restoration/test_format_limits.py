@@ -17,7 +17,7 @@ from dp_ir.image.raw.burst import Burst
 from dp_ir.image.raw.camera import Camera
 from dp_ir.restoration import Restoration
 
-INFO = local_restoration().infos["restorer"]
+INFO = local_restoration().networks["restorer"].info
 
 
 def restoration(scale, calls, **info):

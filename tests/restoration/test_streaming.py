@@ -135,7 +135,7 @@ def test_the_dial_gives_the_same_file(tmp_path, sampler, dialled, detail):
     if dialled:
         restoration = Restoration.from_parts(
             **{**restoration.networks, "fusion": Dialled(3, 3)},
-            infos={"fusion": replace(restoration.infos["fusion"], detail=0.4)},
+            infos={"fusion": replace(restoration.networks["fusion"].info, detail=0.4)},
             device="cpu",
             precision="float32",
             steps=4,
@@ -243,7 +243,7 @@ def numbers_in(path):
     return tifffile.imread(path) if path.suffix == ".tif" else imagecodecs.png_decode(path.read_bytes())
 
 
-restoration_info = local_restoration().infos["restorer"]
+restoration_info = local_restoration().networks["restorer"].info
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):

@@ -143,7 +143,10 @@ def test_networks_for_grey_images_are_refused_before_any_image():
 
 def test_the_fusion_of_another_bundle_may_be_used_and_foreign_weights_may_not(tmp_path):
     again = Restoration.from_pretrained("sr4", fusion="sr4", device="cpu")
-    assert again.records["fusion"].sha256 == Restoration.from_pretrained("sr4", device="cpu").records["fusion"].sha256
+    assert (
+        again.networks["fusion"].record.sha256
+        == Restoration.from_pretrained("sr4", device="cpu").networks["fusion"].record.sha256
+    )
     torch.save(build("rlfn", {"channels": 8, "attention_channels": 4, "blocks": 1}).state_dict(), tmp_path / "rlfn.pth")
     with pytest.raises(CheckpointError, match="holds rlfn: expected a fusion network"):
         Restoration.from_pretrained("sr4", fusion=tmp_path / "rlfn.pth", device="cpu")

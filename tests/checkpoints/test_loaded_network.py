@@ -128,7 +128,7 @@ def test_grey_networks_return_grey_images():
 def test_a_guarded_network_can_be_guarded_anew():
     first = guarded(lambda y: y, "restorer", value_range=(0.0, 255.0))
     again = LoadedNetwork("restorer", first, bfloat16=True)
-    assert again.network is first.network
+    assert again.module is first.module
     assert again.info == first.info
 
 
