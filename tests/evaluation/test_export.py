@@ -268,7 +268,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.text(minimum_size=1, max_size=80), minimum_size=2, max_size=2, unique=True))
+@given(st.lists(st.text(min_size=1, max_size=80), min_size=2, max_size=2, unique=True))
 def test_safe_names_are_safe_and_differ(names):
     safe = [safe_name(name) for name in names]
     assert safe[0] != safe[1]

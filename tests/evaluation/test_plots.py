@@ -28,7 +28,7 @@ def texts(path):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), minimum_size=1, max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12))
 def test_frontier_is_what_nothing_beats(pairs):
     points = [Point("", float(x), float(y)) for x, y in pairs]
     found = pareto(points, x=PSNR, y=LPIPS)

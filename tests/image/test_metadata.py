@@ -335,7 +335,7 @@ def test_pil_images_bring_theirs_and_get_it_back(tmp_path):
 
 
 letters = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
-keywords = st.text("abcdefghijklmnopqrstuvwxyz", minimum_size=1, max_size=9)
+keywords = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=9)
 latin = st.text(st.characters(min_codepoint=160, max_codepoint=255), max_size=9).map(
     lambda text: text.encode("latin-1")
 )

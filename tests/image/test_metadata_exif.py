@@ -221,7 +221,7 @@ bound = {33550, 33922, 34264, 34735, 34736, 34737, 37724, 52545}
 def entries(draw, tags=tags):
     kind = draw(st.one_of(kinds, st.integers(14, 200).filter(lambda kind: kind not in (16, 17, 18, 129))))
     number = draw(st.integers(0, 12))
-    value = draw(st.binary(minimum_size=SIZES.get(kind, 4) * number, max_size=SIZES.get(kind, 4) * number))
+    value = draw(st.binary(min_size=SIZES.get(kind, 4) * number, max_size=SIZES.get(kind, 4) * number))
     return draw(tags), kind, number, value if kind in SIZES else value[:4]
 
 
@@ -257,7 +257,7 @@ def test_any_tags_come_out_as_they_went_in_or_are_named(
 @given(
     cut=st.integers(0, 200),
     place=st.integers(0, 199),
-    value=st.binary(minimum_size=1, max_size=4),
+    value=st.binary(min_size=1, max_size=4),
     suffix=st.sampled_from(SUFFIXES),
 )
 @example(cut=200, place=8, value=b"\xff\xff", suffix=".jpg")  # far more tags than there are

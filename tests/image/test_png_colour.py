@@ -252,7 +252,7 @@ def test_pil_images_say_the_same_as_their_files(tmp_path, chunks):
         st.tuples(st.sampled_from([b"cICP", b"sRGB", b"gAMA", b"cHRM", b"iCCP"]), st.binary(max_size=40)), max_size=4
     ),
     st.integers(0, 2**32 - 1),
-    st.lists(st.integers(0, 2**32 - 1), minimum_size=8, max_size=8),
+    st.lists(st.integers(0, 2**32 - 1), min_size=8, max_size=8),
 )
 @pytest.mark.filterwarnings("ignore")
 def test_no_chunk_stops_a_png_but_high_dynamic_range(others, gamma, corners):

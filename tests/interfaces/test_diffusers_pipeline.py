@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import CheckpointError, DPIRError, MissingExtraError, SigmaRangeError, UnsupportedSchedulerError
 from dp_ir.image import from_pil, to_pil
+from dp_ir.integrations import diffusers as interface
 from dp_ir.integrations.diffusers import DPIRNetwork, DPIRPipeline, DPIRPipelineOutput, DPIRScheduler
-from dp_ir.interfaces import diffusers as interface
 from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.trained_with import UnseenPartnersWarning

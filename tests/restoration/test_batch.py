@@ -129,7 +129,7 @@ NAMES = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    names=st.lists(NAMES, minimum_size=1, max_size=8, unique_by=str.casefold),
+    names=st.lists(NAMES, min_size=1, max_size=8, unique_by=str.casefold),
     samples=st.integers(1, 3),
     mixed=st.booleans(),
     seed=st.integers(0, 9),

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dp_ir.errors import ImageWriteError
+from dp_ir.restoration.streaming import canvas as canvas_module
 from dp_ir.restoration.streaming.canvas import Canvas, check_disk_space
-from dp_ir.restoration.streaming.from_disk import canvas as canvas_module
 from dp_ir.restoration.tiling.windows import Window
 
 

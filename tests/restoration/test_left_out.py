@@ -203,7 +203,7 @@ any_case = settings(max_examples=int(os.environ.get("DP_IR_EXAMPLES", "25")), de
             st.sampled_from(["", ".jfif", ".gif", ".txt", ".png"]),
         ),
         st.sampled_from(list(KINDS)),
-        minimum_size=1,
+        min_size=1,
         max_size=8,
     )
 )
@@ -249,7 +249,7 @@ LINKS = ["to a photo", "to a text", "to nothing", "to itself", "to a folder"]
             st.sampled_from(["", ".jfif", ".gif", ".txt", ".PNG"]),
         ),
         st.sampled_from(["PNG", "GIF", "AVIF", "TEXT", *LINKS]),
-        minimum_size=1,
+        min_size=1,
         max_size=8,
     ),
     inside=st.booleans(),

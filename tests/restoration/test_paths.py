@@ -102,7 +102,7 @@ def test_places_lead_downwards(place, expected):
     assert downwards(place).as_posix() == expected
 
 
-@given(st.lists(st.text(minimum_size=1, max_size=6), minimum_size=1, max_size=5))
+@given(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=5))
 def test_no_place_leads_out(parts):
     place = downwards(PurePosixPath(*(part.replace("\0", "") or "x" for part in parts)))
     target = os.path.normpath(Path("/out") / place)
