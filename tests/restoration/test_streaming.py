@@ -26,7 +26,8 @@ from dp_ir.image.raw.burst import Burst
 from dp_ir.image.raw.camera import Camera
 from dp_ir.restoration import Restoration
 from dp_ir.restoration.inputs import observe_file
-from dp_ir.restoration.streaming import canvas, restore_streamed
+from dp_ir.restoration.streaming import canvas
+from dp_ir.restoration.streaming.from_disk import restore_streamed
 from dp_ir.restoration.tiling.tiler import TilingNote
 
 SIZE = 91, 83
