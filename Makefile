@@ -8,7 +8,7 @@ DEMO_OUTPUT ?= outputs/demo.png
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test clean
+.PHONY: help setup demo test docs wheel clean
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET'
@@ -29,6 +29,25 @@ test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the import order, and 
 	OMP_NUM_THREADS=1 $(BIN)/pytest # tiny networks are quickest on one thread
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 		|| echo 'The page was not tried in a browser, for want of one: install the package chromium.'
+
+docs: $(VENV)/.dp-ir-dev ## Build the documentation as a site, in build/site.
+	$(BIN)/python tools/make_site.py
+	@echo 'Open:   $(abspath build/site/index.html)'
+
+# The packages that the wheel needs are those of $(VENV): the .pth names their folder, where the checkout's own is no package.
+TRIAL := build/wheel
+wheel: $(VENV)/.dp-ir-dev ## Build the wheel, install it into a fresh environment, and restore a photo elsewhere.
+	@rm -rf $(TRIAL)
+	$(BIN)/python -m hatchling build --target wheel --directory $(TRIAL)
+	@$(BIN)/python -m venv $(TRIAL)/venv
+	@$(TRIAL)/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps $(TRIAL)/*.whl
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(TRIAL)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/needed.pth"
+	@elsewhere=$$(mktemp -d) && trap 'rm -rf "$$elsewhere"' EXIT && cp $(DEMO_INPUT) "$$elsewhere/photo.jpg" \
+		&& trial=$(abspath $(TRIAL))/venv && cd "$$elsewhere" \
+		&& "$$trial/bin/python" -c 'import dp_ir, sys; assert dp_ir.__file__.startswith(sys.prefix), dp_ir.__file__' \
+		&& "$$trial/bin/dp-ir" restore photo.jpg --output restored.png && test -s restored.png
+	@rm -rf $(TRIAL)/venv && echo 'The wheel is whole: $(abspath $(TRIAL))'
 
 clean: ## Remove caches and generated outputs; the virtual environment and trained runs stay.
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist outputs

@@ -1,6 +1,6 @@
 """One table of bars for all that ships: DP-IR against its restorer, the noise control, other restorers, and time.
 
-    python benchmarks/bars.py --data DATA --weights WEIGHTS [--only SECTION ...] [--write docs/bars.md]
+    python benchmarks/bars.py --data DATA --weights WEIGHTS [--only SECTION ...] [--write results/bars.md]
 
 DATA holds test/ (Set5 and Set14, each HR and LR_x4, CBSD68, Kodak24) and deblur/ (reds320, gopro, gopro_frames,
 gopro_patches). Blurred images, bursts and photos as people have them are
@@ -246,7 +246,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="only the first images of each set, for a quick look")
     parser.add_argument("--processes", type=int, default=1, help="how many work side by side")
     parser.add_argument("--repeats", type=int, default=7, help="calls timed")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with CSV and JSON beside it")
     return parser.parse_args(arguments)
 
 

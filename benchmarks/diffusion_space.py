@@ -1,6 +1,6 @@
 """Measure in which space the shared denoiser serves RAW bursts best, where its restorer gives linear sensor RGB.
 
-    python benchmarks/diffusion_space.py --data DATA/Kodak24 [--weights WEIGHTS] [--write docs/diffusion_space.md]
+    python benchmarks/diffusion_space.py --data DATA/Kodak24 [--weights WEIGHTS] [--write results/diffusion_space.md]
 
 Photographs become sensor RGB by random cameras. In each space white noise is added, as strong as makes the photograph
 rendered from it equally noisy in brightness whatever the space (noise of colour alone hides little), and the denoiser

@@ -1,7 +1,7 @@
 """What is best for a fusion that is trained through its chain: variants of its recipe, on equal training time.
 
     python benchmarks/fusion_study.py --data PHOTOS --weights WEIGHTS --start FUSION [--steps 250] \
-        [--only calls lambda] [--write docs/fusion_study.md]
+        [--only calls lambda] [--write results/fusion_study.md]
 
 PHOTOS is a folder of training photographs, WEIGHTS the SqueezeNet 1.1 file of LPIPS. Every variant begins with the
 weights of an estimate-trained fusion, unless it says otherwise, and has as many operations as the recipe has in its
@@ -210,7 +210,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=250, help="of the recipe; variants have as many operations")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="only these groups of variants")
     parser.add_argument("--out", type=Path, default=Path("runs/fusion-study"), help="folder of the runs")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with CSV and JSON beside it")
     return parser.parse_args(arguments)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything in docs/laboratory: benchmarks/laboratory.sh [PART...], all parts without one (some hours on two cores).
+# Everything in results/laboratory: benchmarks/laboratory.sh [PART...], all parts without one (some hours on two cores).
 # It needs the extra dev in the active environment, for deepinv and the outside networks. Each part can be interrupted
 # and run again. DATA holds the test sets, PHOTOS the training photographs, WEIGHTS the backbone of LPIPS and the outside
 # networks of the swap; the two bridges are trained as docs/training.md says.
@@ -10,9 +10,14 @@ PHOTOS=${PHOTOS:-$DATA/train} DATA=$DATA/test
 OUT=runs/laboratory
 PMRF=runs/pmrf/bridge.safetensors INDI=runs/indi/bridge.safetensors
 
-keep() { # the pages and plots of a part, without the images
-  mkdir -p "docs/laboratory/$1"
-  cp "$OUT/$1"/results.md "$OUT/$1"/results.json "$OUT/$1"/*.svg "docs/laboratory/$1"
+keep() { # the page of a part, its values image by image, and the plots that docs/laboratory.md and docs/samples.md show
+  mkdir -p results/laboratory
+  cp "$OUT/$1/results.md" "results/laboratory/$1.md"
+  cp "$OUT/$1/results.csv" "results/laboratory/$1.csv"
+  local shown
+  for shown in methods-plane-Kodak24 tau-held-out-curves detail-held-out-curves; do
+    if [[ $shown == "$1"-* ]]; then cp "$OUT/$1/${shown#"$1"-}.svg" "results/laboratory/$shown.svg"; fi
+  done
 }
 
 methods() { # all methods with the same frozen networks
@@ -72,7 +77,7 @@ ablate() { # a study on them crops of the photographs that were held out of trai
 }
 
 parts=(detail methods other-sets tau steps sampler start restorer denoiser swap fusion sampling baselines)
-python benchmarks/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
+python tools/held_out_crops.py --data "$PHOTOS" --out "$OUT/held-out"
 for part in "${@:-${parts[@]}}"; do
   "$part"
   keep "$part"

@@ -1,6 +1,6 @@
 r"""Published networks through our loader, against their published figures.
 
-    python benchmarks/published.py --data DATA --networks NETWORKS --write docs/published.md
+    python benchmarks/published.py --data DATA --networks NETWORKS --write results/published.md
 
 NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.mat (cszn/FFDNet) and
 dncnn_25.pth (cszn/KAIR); those that are missing are left out. DATA holds Set5 (HR, LR_x4) and CBSD68.
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with Set5 and CBSD68")
     parser.add_argument("--networks", type=Path, required=True, help="folder with the published files")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with CSV and JSON beside it")
     options = parser.parse_args(arguments)
     console = Console(width=140)
     return conclude(lambda: compare(options, console), console, options.write)

@@ -1,6 +1,6 @@
 """How fast a restoration is, as ratios measured in one run: against plain PyTorch, other engines, spandrel, and peers.
 
-    python benchmarks/speed.py --data DATA --weights WEIGHTS [--only levers ...] [--write docs/speed.md]
+    python benchmarks/speed.py --data DATA --weights WEIGHTS [--only levers ...] [--write results/speed.md]
 
 DATA holds Set14 (HR and LR_x4); WEIGHTS is the SqueezeNet 1.1 file of LPIPS or a folder that holds it. Every contestant
 runs in a process of its own, so that none inherits another's memory or settings; use an otherwise idle machine.

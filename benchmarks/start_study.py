@@ -1,6 +1,6 @@
 """Whether the start of the diffusion, and the dial, should follow each image or pixel, and what that can gain at most.
 
-    python benchmarks/start_study.py --data PHOTOS --weights WEIGHTS [--write docs/start_study.md]
+    python benchmarks/start_study.py --data PHOTOS --weights WEIGHTS [--write results/start_study.md]
 
 PHOTOS is a folder of training photographs, of which those held out of training are used; WEIGHTS the SqueezeNet 1.1
 file of LPIPS, or its folder. Nothing that is compared differs in its mean PSNR: what is said of LPIPS is free.
@@ -248,7 +248,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of training photographs")
     parser.add_argument("--weights", type=Path, required=True, help="SqueezeNet 1.1 file of LPIPS, or its folder")
     parser.add_argument("--limit", type=int, help="only so many photographs")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with CSV and JSON beside it")
     return parser.parse_args(arguments)
 
 

@@ -68,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--bundle", default="sr4", help="whose networks a fusion is trained with")
     parser.add_argument("--only", nargs="+", choices=RECIPES, help="only these recipes")
     parser.add_argument("--steps", type=int, default=40, help="of each recipe")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with CSV and JSON beside it")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Judge a bundle with eyes that no training here saw: features of two other networks, and whether text stays legible.
 
-    python benchmarks/unseen.py --data DATA --models FOLDER [--bundle sr4] [--write docs/unseen.md]
+    python benchmarks/unseen.py --data DATA --models FOLDER [--bundle sr4] [--write results/unseen.md]
 
 DATA holds Set14, Kodak24 and CBSD68. FOLDER is where the package rapidocr_onnxruntime (Apache-2.0) was put by
 
@@ -353,7 +353,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help=f"folder with {', '.join(SETS)}")
     parser.add_argument("--models", default=PACKAGE, help="folder that the package is in, or the package's name")
     parser.add_argument("--bundle", default="sr4", help="bundle: shipped name, folder or hub id")
-    parser.add_argument("--write", type=Path, help="Markdown page to write, with a JSON file beside it")
+    parser.add_argument("--write", type=Path, help="Markdown page to write, with CSV and JSON beside it")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="measure only these")
     parser.add_argument("--sets", nargs="+", default=SETS, help="folders in DATA")
     parser.add_argument("--detail", nargs="*", type=float, default=DETAILS, help="settings of the dial, 0 to 1")

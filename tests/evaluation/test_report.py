@@ -1,5 +1,6 @@
 """Scores, bars and reports: what is judged, what is written, and that it can be read again."""
 
+import csv
 import io
 import json
 import math
@@ -61,6 +62,21 @@ def test_json_is_strict_and_complete():
     assert content["command"] == "python make.py --all"
 
 
+def test_csv_has_every_cell_and_unrounded_bars():
+    report = example()
+    report.tables.append(Table("Numbers", ["name"], [["of the same title"]]))
+    cells = list(csv.DictReader(io.StringIO(report.to_csv())))
+    assert {cell["table"] for cell in cells} == {"Bars", "Numbers"}
+    found = {(cell["table"], cell["row"], cell["column"]): cell["value"] for cell in cells}
+    assert len(found) == len(cells) == 2 * 8 + 2 * 2 + 1
+    assert found["Bars", "0", "measured"] == "31.234"
+    assert (found["Bars", "1", "what"], found["Bars", "1", "measured"]) == ("a|b", "")
+    assert (found["Bars", "0", "passed"], found["Bars", "1", "passed"]) == ("True", "False")
+    assert found["Numbers", "0", "value"] == "1.23456"
+    assert (found["Numbers", "1", "name"], found["Numbers", "1", "value"]) == ("none", "")
+    assert found["Numbers", "2", "name"] == "of the same title"
+
+
 def test_terminal_shows_brackets_and_bars():
     stream = io.StringIO()
     example().print(Console(file=stream, width=120))
@@ -71,8 +87,8 @@ def test_terminal_shows_brackets_and_bars():
 
 def test_written_beside_and_renamed(tmp_path):
     page = tmp_path / "docs" / "bars.md"
-    assert example().write(page) == [page, page.with_suffix(".json")]
-    assert sorted(path.name for path in page.parent.iterdir()) == ["bars.json", "bars.md"]
+    assert example().write(page) == [page, page.with_suffix(".csv"), page.with_suffix(".json")]
+    assert sorted(path.name for path in page.parent.iterdir()) == ["bars.csv", "bars.json", "bars.md"]
     assert page.read_text(encoding="utf-8") == example().to_markdown()
     assert json.loads(page.with_suffix(".json").read_text())["title"] == "A title"
 

@@ -1,11 +1,14 @@
-"""Tables and bars for the terminal, as Markdown and as JSON; each report carries the command that made it."""
+"""Tables and bars for the terminal, as Markdown, CSV and JSON; each report carries the command that made it."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +24,9 @@ from rich.text import Text
 from dp_ir.runtime.precision import processor_name
 
 Cell = str | int | float | None
+
+BARS = "Bars"
+"""Title of the table of bars."""
 
 _TERMINAL = {1: "bold", 2: "underline"}
 _MARKDOWN = {1: "**", 2: "_"}  # it knows no underline
@@ -111,7 +117,7 @@ class Report:
             ]
             for bar in self.bars
         ]
-        return Table("Bars", ["what", "on", "bar", "measured", "reached"], rows)
+        return Table(BARS, ["what", "on", "bar", "measured", "reached"], rows)
 
     def print(self, console: Console) -> None:
         """Print every table on a terminal."""
@@ -158,14 +164,30 @@ class Report:
         }
         return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
+    def to_csv(self) -> str:
+        """Every cell of every table in a row of its own (table, row, column, value); bars with unrounded figures."""
+        stream = io.StringIO(newline="")
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["table", "row", "column", "value"])
+        for number, bar in enumerate(self.bars):
+            fields = {**vars(bar), "passed": bar.passed}
+            writer.writerows([BARS, number, name, value] for name, value in fields.items())
+        seen: Counter[str] = Counter()
+        for table in self.tables:
+            first = seen[table.title]  # tables may share a title, and go on counting then
+            seen[table.title] += len(table.rows)
+            for number, row in enumerate(table.rows, start=first):
+                writer.writerows(
+                    [table.title, number, name, cell] for name, cell in zip(table.columns, row, strict=True)
+                )
+        return stream.getvalue()
+
     def write(self, path: str | Path) -> list[Path]:
-        """Write the Markdown page, and the JSON file of the same name beside it, each whole or not at all."""
+        """Write the Markdown page, and beside it its tables as CSV and everything as JSON, each whole or not at all."""
         page = Path(path)
         page.parent.mkdir(parents=True, exist_ok=True)
-        written = []
-        for target, text in ((page, self.to_markdown()), (page.with_suffix(".json"), self.to_json())):
-            written.append(write_whole(target, text))
-        return written
+        forms = {page: self.to_markdown, page.with_suffix(".csv"): self.to_csv, page.with_suffix(".json"): self.to_json}
+        return [write_whole(target, form()) for target, form in forms.items()]
 
     def _all_tables(self) -> list[Table]:
         return [self.bars_table(), *self.tables] if self.bars else list(self.tables)

@@ -1,7 +1,7 @@
 """Memory for tensors on the CPU: what is freed is kept for the next tensor of its size.
 
 glibc gives large blocks back to the system as soon as they are freed. The next tensor is then paid for with a page
-fault per 4 KiB, which takes a good part of the time of a restoration (docs/speed.md).
+fault per 4 KiB, which takes a good part of the time of a restoration (results/speed.md).
 """
 
 from __future__ import annotations

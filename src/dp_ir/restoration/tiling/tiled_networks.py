@@ -35,7 +35,7 @@ CONTEXT, RAMP = 40, 16
 
 LARGEST_TILE = 1152
 """Pixels of the result: what is larger leaves the processor's caches and takes more time per pixel, see the growth in
-docs/speed.md."""
+results/speed.md."""
 
 CANVAS_BYTES = 100
 """Bytes per pixel of a result that is restored in memory: states, estimates, and their conversion to a file."""
