@@ -43,8 +43,8 @@ from dp_ir.batch.paths import real, way_out
 from dp_ir.batch.resume import History, recorded
 from dp_ir.batch.source_version import stamp_of
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, ScheduleError, SigmaRangeError
-from dp_ir.image.files.part_files import remove_left_overs
 from dp_ir.image.files.writing import LOSSY_SUFFIXES
+from dp_ir.part_files import remove_left_overs
 
 __all__ = ["FORMATS", "Job", "LocalJob", "Outcome", "Plan", "Status", "carry_out", "plan_batch", "run_batch"]
 

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 from dp_ir.errors import ImageWriteError
 from dp_ir.image.files.encoding import Encoded, encode
-from dp_ir.image.files.part_files import part_path
 from dp_ir.image.formats.avif import encode_avif
 from dp_ir.image.formats.jxl import encode_jxl
 from dp_ir.image.formats.png import encode_png
@@ -23,6 +22,7 @@ from dp_ir.image.formats.tiff import encode_tiff
 from dp_ir.image.metadata.metadata import Metadata, Room, fitted, tell
 from dp_ir.image.picture.memory import pil_from_samples
 from dp_ir.image.picture.picture import Picture
+from dp_ir.part_files import part_path
 
 QUALITY = 95
 """Of JPEG, WebP, AVIF and JPEG XL, 1 to 100, unless asked for otherwise."""
