@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.networks.fast_sr.model import FastSR
 from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.runtime import exporting
 from dp_ir.runtime.engines import engine_device, run_by
 
 CPU = torch.device("cpu")
@@ -100,10 +100,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("engine", "package"), [("openvino", "openvino"), ("onnxruntime", "onnx")])
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine: Any, package: str) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(exporting, "import_module", missing)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"'{package}'.*dp-ir\[export\]"):
         run_by(
             engine, LoadedNetwork("restorer", FastSR(channels=8, blocks=1), NetworkInfo()), device=CPU, precision="auto"

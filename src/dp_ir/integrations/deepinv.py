@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from dp_ir.checkpoints.contract import info_from
 from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import Source, as_loaded
-from dp_ir.errors import DPIRError, MissingExtraError, SigmaRangeError
+from dp_ir.errors import DPIRError, SigmaRangeError
+from dp_ir.extras import require
 from dp_ir.restoration.pipeline import Restoration
 
-try:
-    from deepinv import models
-except ModuleNotFoundError as error:
-    raise MissingExtraError("dp_ir.integrations.deepinv", "deepinv", "deepinv") from error
+require("deepinv", "dp_ir.integrations.deepinv", "deepinv")
+from deepinv import models  # noqa: E402
 
 __all__ = ["as_denoiser", "as_reconstructor", "denoiser_from_deepinv", "restorer_from_deepinv"]
 

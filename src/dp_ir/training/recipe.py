@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dp_ir.errors import MissingExtraError, RecipeError
+from dp_ir.errors import RecipeError
+from dp_ir.extras import require
 from dp_ir.training.recipe_checks import check
 
 if TYPE_CHECKING:
@@ -160,12 +161,10 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: the recipe is unknown or unreadable, a key is unknown, a value has the wrong type or is missing.
         MissingExtraError: the extra `train` is not installed.
     """
-    try:
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
-    except ImportError as error:
-        raise MissingExtraError("Training", "omegaconf", "train") from error
+    require("omegaconf", "Training", "train")
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if (shipped := _recipe_files().get(name_or_path)) is not None:
         text = shipped.read_text("utf-8")

@@ -112,9 +112,9 @@ class Desk:
         self._previews += 1
         try:
             # Once sent, an answer comes, and must be taken, even where no one waits for it any more.
-            asked = asyncio.ensure_future(self._quick.ask(work))
-            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            return await asyncio.shield(asked)
+            pending = asyncio.ensure_future(self._quick.ask(work))
+            pending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            return await asyncio.shield(pending)
         finally:
             self._previews -= 1
 
