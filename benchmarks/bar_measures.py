@@ -31,7 +31,7 @@ from dp_ir.evaluation import (
     open_dataset,
     parse_method,
 )
-from dp_ir.evaluation.metric_names import border_of
+from dp_ir.evaluation.metrics.names import border_of
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import uses_bfloat16
 from dp_ir.tasks import Task, get_task

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.datasets.pairs import ImagePair
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation import Bar, Report, Table, flops, make_metrics, open_dataset
-from dp_ir.evaluation.baselines import DDRM, DiffPIR
-from dp_ir.evaluation.dataset import ImagePair
-from dp_ir.evaluation.method import Observation
+from dp_ir.evaluation.methods.baselines import DDRM, DiffPIR
+from dp_ir.evaluation.methods.method import Observation
 from dp_ir.restoration.allocator import keep_freed_memory
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.precision import uses_bfloat16

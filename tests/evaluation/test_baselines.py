@@ -14,11 +14,11 @@ from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import DataError, MissingExtraError, NetworkContractError, ScheduleError, SigmaRangeError
-from dp_ir.evaluation.baselines import CCDF, DDRM, DiffPIR, SDEdit
-from dp_ir.evaluation.deepinv_samplers import ddrm, diffpir, reduction_physics
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.reduction import Reduction
+from dp_ir.evaluation.methods.baselines import CCDF, DDRM, DiffPIR, SDEdit
+from dp_ir.evaluation.methods.deepinv_samplers import ddrm, diffpir, reduction_physics
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.methods.reduction import Reduction
 
 SPREAD, NOISE = 0.1, 0.002  # of the prior, of the observation
 LEVELS = (0.005, 1.0)
@@ -258,7 +258,7 @@ def test_what_the_denoiser_does_not_know_is_refused():
 
 def test_without_deepinv_the_extra_is_named_before_the_first_image(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
-    monkeypatch.delitem(sys.modules, "dp_ir.evaluation.deepinv_samplers")
+    monkeypatch.delitem(sys.modules, "dp_ir.evaluation.methods.deepinv_samplers")
     monkeypatch.delitem(sys.modules, "dp_ir.restoration.deepinv_denoiser")
     with pytest.raises(MissingExtraError, match=r"pip install 'dp-ir\[deepinv\]'"):
         parse_method("ddrm:sr4", device="cpu")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dp_ir.checkpoints.bundle import bundle_network, read_config
 from dp_ir.checkpoints.network_file import save_network
-from dp_ir.image.data_layouts import load_rgb
+from dp_ir.datasets.layouts import load_rgb
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser

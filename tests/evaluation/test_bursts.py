@@ -9,16 +9,18 @@ from PIL import Image
 
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.datasets.opening import open_dataset
+from dp_ir.datasets.pairs import PairedImages
+from dp_ir.degradation.chance import image_generator
 from dp_ir.degradation.synthetic_burst import synthetic_burst
 from dp_ir.errors import DataError
-from dp_ir.evaluation.dataset import PairedImages
-from dp_ir.evaluation.evaluate import evaluate
-from dp_ir.evaluation.layouts import open_dataset
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import Interpolation, RestorationMethod, RestorerMethod, parse_method
-from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metrics
-from dp_ir.evaluation.metrics import PSNR, LinearPSNR
-from dp_ir.evaluation.stored import TARGET, stored_image
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.methods.restoration_methods import Interpolation, RestorationMethod, RestorerMethod
+from dp_ir.evaluation.metrics.names import border_of, default_metrics, make_metrics
+from dp_ir.evaluation.metrics.similarity import PSNR, LinearPSNR
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.evaluation.runner.stored_paths import TARGET, stored_image
 from dp_ir.image import read_image
 from dp_ir.image.burst import Burst, pack
 from dp_ir.image.camera import Camera
@@ -26,7 +28,6 @@ from dp_ir.image.demosaicking import demosaick_bilinear
 from dp_ir.image.synthetic_burst import write_synthetic_burst
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
-from dp_ir.tasks.task import image_generator
 
 CAMERA = Camera(torch.tensor([2.0, 1.0, 1.6]), torch.tensor([[1.5, -0.4, -0.1], [-0.2, 1.4, -0.2], [0.0, -0.5, 1.5]]))
 
@@ -132,7 +133,8 @@ class TestMethods:
 
     def test_frames_are_a_setting_of_restorers(self, monkeypatch):
         monkeypatch.setattr(
-            "dp_ir.evaluation.methods.load_restorer", lambda source, **stated: GuardedNetwork("restorer", enlarge, INFO)
+            "dp_ir.evaluation.methods.restoration_methods.load_restorer",
+            lambda source, **stated: GuardedNetwork("restorer", enlarge, INFO),
         )
         method = parse_method("restorer:x.pth,frames=1", device="cpu")
         assert (method.name, method.frames) == ("x (frames=1)", 1)

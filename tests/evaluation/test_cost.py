@@ -9,16 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.errors import DPIRError
-from dp_ir.evaluation.cost import (
-    Cost,
-    cost_report,
-    cost_table,
-    flops,
-    measure,
-    parameters,
-    peak_memory,
-    restoration_cost,
-)
+from dp_ir.evaluation.report.cost_tables import cost_report, cost_table
+from dp_ir.evaluation.runner.resources import Cost, flops, measure, parameters, peak_memory, restoration_cost
 from dp_ir.networks import EpsilonDenoiser, FastFusion, FastSR, FFTformer, SwinIR, UNetBridge, UNetDenoiser
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS, Restoration
 

@@ -8,8 +8,9 @@ from PIL import Image
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.method import Observation, draws_samples
-from dp_ir.evaluation.methods import KINDS, Interpolation, parse_method, split_method
+from dp_ir.evaluation.methods.method import Observation, draws_samples
+from dp_ir.evaluation.methods.parsing import KINDS, parse_method, split_method
+from dp_ir.evaluation.methods.restoration_methods import Interpolation
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.pipeline import Restoration

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.statistics import bootstrap_interval, holm, paired_p_value
+from dp_ir.evaluation.report.statistics import bootstrap_interval, holm, paired_p_value
 
 
 @pytest.mark.parametrize("count", [5, 14])

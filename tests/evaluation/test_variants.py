@@ -10,9 +10,9 @@ from dp_ir.checkpoints.network_file import save_network
 from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.variants import local_wiener
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.methods.variants import local_wiener
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser

@@ -13,7 +13,7 @@ from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
 from dp_ir.degradation import imresize
 from dp_ir.degradation.motion_blur import Motion, average
 from dp_ir.degradation.synthetic_burst import synthetic_burst
-from dp_ir.evaluation.metrics import PSNR
+from dp_ir.evaluation.metrics.similarity import PSNR
 from dp_ir.image import from_pil, read_image, to_tensor
 from dp_ir.image.bands import laplacian_bands
 from dp_ir.image.demosaicking import demosaick_bilinear

@@ -21,9 +21,9 @@ from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.errors import CheckpointError, DataError, RecipeError
-from dp_ir.evaluation.judges import judges
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import parse_method
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.metrics.training_metrics import judges
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train

@@ -58,7 +58,7 @@ def train_with_progress(
     Returns:
         The weight file, and whether this process saw a step of training.
     """
-    from dp_ir.evaluation.judges import judges
+    from dp_ir.evaluation.metrics.training_metrics import judges
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 

@@ -21,12 +21,12 @@ from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.degradation import imresize
+from dp_ir.degradation.chance import image_generator
 from dp_ir.errors import DataError, RecipeError
 from dp_ir.image.burst import Burst
 from dp_ir.networks.unet_bridge import UNetBridge
 from dp_ir.restoration.partners import partners_of
 from dp_ir.tasks import get_task
-from dp_ir.tasks.task import image_generator
 from dp_ir.training.chain_objective import ChainObjective, SampleMetrics, chain_objective
 from dp_ir.training.data import Companion, Patches, StepBatches, observe, split, validation_crops
 from dp_ir.training.energy_score import Features
