@@ -29,7 +29,7 @@ from PIL import Image
 
 import fuzz_material as material
 from dp_ir.image import IMAGE_SUFFIXES
-from dp_ir.image.part_files import remove_left_overs
+from dp_ir.part_files import remove_left_overs
 from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.jobs import LocalJob
 from dp_ir.restoration.pipeline import Restoration

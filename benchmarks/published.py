@@ -2,7 +2,7 @@ r"""Published networks through our loader, against their published figures.
 
     python benchmarks/published.py --data DATA --networks NETWORKS --write docs/published.md
 
-NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.mat (cszn/FFDNet) and
+NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.pth (cszn/FFDNet) and
 dncnn_25.pth (cszn/KAIR); those that are missing are left out. DATA holds Set5 (HR, LR_x4) and CBSD68.
 """
 
@@ -54,7 +54,7 @@ class Denoises:
 NETWORKS: tuple[Restores | Denoises, ...] = (
     Restores("rlfn_x4.pth", 32.24),
     Restores("craft_x4.pth", 32.39),
-    Denoises("ffdnet_color.mat", {15: 33.87, 25: 31.21, 50: 27.96}),
+    Denoises("ffdnet_color.pth", {15: 33.87, 25: 31.21, 50: 27.96}),
     Denoises("dncnn_25.pth", {25: 29.23}, grey=True, stated={"sigma_range": (25 / 255, 25 / 255)}),
 )
 

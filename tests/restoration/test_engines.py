@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from dp_ir.errors import DPIRError, MissingExtraError
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration import exporting
 from dp_ir.restoration.engines import engine_device, guarded
 from dp_ir.restoration.pipeline import Restoration
 
@@ -95,10 +95,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("engine", "package"), [("openvino", "openvino"), ("onnxruntime", "onnx")])
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine: Any, package: str) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(exporting, "import_module", missing)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"'{package}'.*dp-ir\[export\]"):
         guarded("restorer", FastSR(channels=8, blocks=1), NetworkInfo(), engine=engine, device=CPU, precision="auto")
 

@@ -44,7 +44,7 @@ def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
     assert record.card["training"]["steps"] == resumed.card["training"]["steps"] == 8
-    assert not list((tmp_path / "parts").glob("*.partial"))
+    assert not list((tmp_path / "parts").glob("*.part"))
 
 
 @pytest.mark.parametrize("recipe", BRIDGES)
@@ -338,7 +338,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_leaves_the_last_one(
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be written \(.*No space left.*make room"):
         run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=2")
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
-    assert not list((tmp_path / "run").glob("*.partial"))
+    assert not list((tmp_path / "run").glob("*.part"))
 
 
 def test_held_out_images_without_room_for_a_crop_are_left_out(settings: list[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from torch import nn
 
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.checkpoints.card import render_card
-from dp_ir.checkpoints.files import write_atomically
 from dp_ir.checkpoints.network_file import (
     PARTS,
     Kind,
@@ -32,7 +31,9 @@ from dp_ir.checkpoints.network_file import (
     save_network,
 )
 from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, short, typed_values
-from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
+from dp_ir.errors import BundleError, CheckpointError
+from dp_ir.extras import require
+from dp_ir.part_files import replace_text
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -244,8 +245,8 @@ def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, st
         entries = {kind: _write_network(stage, bundle, kind, shared.get(kind)) for kind in _present(bundle, folder)}
         config = BundleConfig(bundle.settings, entries, bundle.partners)
         card = render_card(folder.name, asdict(bundle.settings), bundle.records, bundle.partners)
-        write_atomically(stage / CARD_NAME, lambda path: _write_text(path, card))
-        write_atomically(stage / CONFIG_NAME, lambda path: _write_text(path, _dump(config)))
+        replace_text(stage / CARD_NAME, card)
+        replace_text(stage / CONFIG_NAME, _dump(config))
         if folder.exists():
             for path in sorted(stage.iterdir(), key=lambda item: item.name == CONFIG_NAME):
                 path.replace(folder / path.name)
@@ -258,10 +259,6 @@ def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, st
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return config
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _present(bundle: Bundle, folder: Path) -> list[Kind]:
@@ -350,12 +347,7 @@ def _inside(folder: Path, file: str) -> Path:
 
 
 def _fetch(hub_id: str, revision: str | None, known: str) -> Path:
-    try:
-        hub = import_module("huggingface_hub")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Fetching the bundle {hub_id!r} (not a folder here)", "huggingface_hub", "hub"
-        ) from error
+    hub = require("huggingface_hub", f"Fetching the bundle {hub_id!r} (not a folder here)", "hub")
     try:
         patterns = ["*.json", "*.safetensors", "*.md"]
         return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))

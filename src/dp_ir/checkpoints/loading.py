@@ -15,10 +15,9 @@ from dp_ir.checkpoints.bundle import bundle_network, bundle_record, locate_bundl
 from dp_ir.checkpoints.contract import Denoiser, NetworkInfo, Restorer, info_from, info_of
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.hub import locate_file
-from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, load_network, read_record
 from dp_ir.checkpoints.probe import probe as check_units
-from dp_ir.checkpoints.recognition import choose, recognise
+from dp_ir.checkpoints.recognition import choose
 from dp_ir.checkpoints.unwrap import shown
 from dp_ir.checkpoints.weights import read_content, read_metadata, sha256, weight_format
 from dp_ir.errors import CheckpointError, NetworkContractError
@@ -30,7 +29,7 @@ def load_restorer(source: Source, *, revision: str | None = None, probe: bool = 
     """Load a restorer: observation (B, C, h, w) in [0, 1] -> E[x0 | y] (B, 3, scale * h, scale * w).
 
     Args:
-        source: a weight file (safetensors, .pth/.pt/.ckpt, FFDNet's .mat) of this package or of any architecture that
+        source: a weight file (safetensors, .pth/.pt/.ckpt) of this package or of any architecture that
             this package or spandrel knows, recognised by its names and shapes; a bundle, by name or folder; a hub id
             ("owner/name" of a bundle, or "owner/name/path/of/file.pth"); or a module or function of your own.
         revision: branch, tag or commit of a hub id.
@@ -84,17 +83,13 @@ def read_network(path: Path, kind: Kind | None = None) -> tuple[nn.Module, Netwo
     Raises:
         CheckpointError, UnsafeCheckpointError, MissingExtraError: as `load_restorer`.
     """
-    aside: list[str] = []
-    if is_matconvnet(path):
-        module = recognise(read_matconvnet(path), str(path))
-    elif _says_what_it_is(path):
+    if _says_what_it_is(path):
         module, record = load_network(path)
         if kind not in (None, record.kind):
             raise CheckpointError(f"{path} holds a {record.kind}: expected a {kind}.")
         return module, record
-    else:
-        content, source = read_content(path)
-        module, aside = choose(content, source, path.stat().st_size)
+    content, source = read_content(path)
+    module, aside = choose(content, source, path.stat().st_size)
     if kind == "fusion":
         raise CheckpointError(f"{path} holds {architecture_of(module)}: expected a fusion network of `dp-ir train`.")
     origin: dict[str, Any] = {"file": path.name, "sha256": sha256(path)}
@@ -143,7 +138,7 @@ def find_record(kind: Kind, source: str | Path) -> NetworkRecord | None:
     """
     if (file := locate_file(source)) is None:
         return bundle_record(locate_bundle(source), kind)
-    return read_record(file) if not is_matconvnet(file) and _says_what_it_is(file) else None
+    return read_record(file) if _says_what_it_is(file) else None
 
 
 def _says_what_it_is(path: Path) -> bool:

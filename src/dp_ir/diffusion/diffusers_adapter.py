@@ -28,7 +28,8 @@ from dp_ir.diffusion.samplers import (
     working_state,
 )
 from dp_ir.diffusion.schedule import NoiseSchedule
-from dp_ir.errors import MissingExtraError, ScheduleError, UnsupportedSchedulerError
+from dp_ir.errors import ScheduleError, UnsupportedSchedulerError
+from dp_ir.extras import require
 
 # Schedulers whose state is the VP process's x_t, and those whose state is x_t / sqrt(abar_t).
 _VP_STATE = (
@@ -230,11 +231,7 @@ def _to_noisy(name: str, grid: NoiseSchedule, state: Tensor, k: int) -> Tensor:
 def _by_name(name: str) -> Any:
     if name not in SUPPORTED:
         raise UnsupportedSchedulerError(_refusal(name))
-    try:
-        import diffusers
-    except ImportError as error:
-        raise MissingExtraError(f"The sampler {name}", "diffusers", "diffusers") from error
-    return getattr(diffusers, name)()
+    return getattr(require("diffusers", f"The sampler {name}", "diffusers"), name)()
 
 
 def _refusal(name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dp_ir.errors import ImageReadError, MissingExtraError
+from dp_ir.errors import ImageReadError
+from dp_ir.extras import require
 from dp_ir.image.burst import pack
 from dp_ir.image.camera import Camera
 from dp_ir.image.exif import Carried, directory_of, exif_of_raw
@@ -89,10 +89,7 @@ def read_raw(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> F
             more than `max_pixels`.
         MissingExtraError: the extra `raw` is not installed.
     """
-    try:
-        rawpy = import_module("rawpy")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("Reading RAW files", "rawpy", "raw") from error
+    rawpy = require("rawpy", "Reading RAW files", "raw")
     source = Path(path)
     try:
         check_bytes(str(source), source.stat().st_size, max_pixels, "is a file of")

@@ -54,7 +54,7 @@ def stream_image(
     """
     target = Path(path)
     layout, bit_depth = format_for(target, size, source_depth, quality=quality)
-    with whole_file(target, size[0] * size[1] * 3 * bit_depth // 8) as file:
+    with whole_file(target) as file:
         stream = _Stream(file, target, layout, size, bit_depth, quality)
         yield stream
         stream.finish()

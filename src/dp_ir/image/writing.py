@@ -7,7 +7,7 @@ import os
 import struct
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,11 +18,11 @@ from dp_ir.image.encoding import Encoded, encode
 from dp_ir.image.jxl import encode_jxl
 from dp_ir.image.memory import pil_from_samples
 from dp_ir.image.metadata import Metadata, Room, fitted, tell
-from dp_ir.image.part_files import part_path
 from dp_ir.image.picture import Picture
 from dp_ir.image.png import encode_png
 from dp_ir.image.segments import LONGEST, with_segments
 from dp_ir.image.tiff import encode_tiff
+from dp_ir.part_files import replacing
 
 QUALITY = 95
 """Of JPEG, WebP, AVIF and JPEG XL, 1 to 100, unless asked for otherwise."""
@@ -244,39 +244,17 @@ def _check_destination(target: Path) -> None:
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Write a file beside its destination and rename it, so that it appears whole or not at all.
+    """Write a file so that it appears whole or not at all.
 
     Raises:
         ImageWriteError: its folder cannot be written to, or the disk is full; an older file stays as it was.
     """
-    with whole_file(target, len(data)) as file:
+    with whole_file(target) as file:
         file.write(data)
 
 
 @contextmanager
-def whole_file(target: Path, size: int) -> Iterator[BinaryIO]:
-    """A file beside its destination, open for writing, that is renamed to it where all went well, and else removed.
-
-    Args:
-        target: the destination.
-        size: bytes that it will take, or about so many.
-
-    Raises:
-        ImageWriteError: its folder cannot be written to, or the disk is full; an older file stays as it was.
-    """
-    beside = part_path(target)
-    try:
-        with beside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ImageWriteError(
-            f"'{target}' cannot be written ({reason}), expected a writable folder with room for {size} bytes: "
-            "check its permissions and free space."
-        ) from error
-    finally:  # also on an interrupt; after success there is nothing left by that name
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """A file, open for writing, that appears at its destination where all went well, and else not; raises likewise."""
+    with replacing(target, ImageWriteError) as beside, beside.open("xb") as file:
+        yield file

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from dp_ir.checkpoints.contract import NetworkInfo, info_from
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.errors import MissingExtraError
+from dp_ir.extras import require
 from dp_ir.restoration.pipeline import Restoration
 
-try:
-    from deepinv import models
-except ModuleNotFoundError as error:
-    raise MissingExtraError("dp_ir.interfaces.deepinv", "deepinv", "deepinv") from error
-from dp_ir.restoration.deepinv_denoiser import as_denoiser
+require("deepinv", "dp_ir.interfaces.deepinv", "deepinv")
+from deepinv import models  # noqa: E402
+
+from dp_ir.restoration.deepinv_denoiser import as_denoiser  # noqa: E402
 
 __all__ = ["as_denoiser", "as_reconstructor", "denoiser_from_deepinv", "restorer_from_deepinv"]
 

@@ -13,7 +13,6 @@ from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.loading import read_network
-from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import PARTS, NetworkRecord
 from dp_ir.checkpoints.trained_for import trained_for
 from dp_ir.checkpoints.unwrap import groups
@@ -96,8 +95,8 @@ def _bundle(folder: Path) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    kind = "matlab-7.3" if is_matconvnet(path) else weight_format(path)
-    content = read_matconvnet(path) if is_matconvnet(path) else read_content(path)[0]
+    kind = weight_format(path)
+    content = read_content(path)[0]
     types = {str(value.dtype) for group in groups(content) for value in group.state.values()}
     stored = sorted(name.removeprefix("torch.") for name in types)
     file = {"path": str(path), "format": kind, "precision": stored, "file_sha256": sha256(path)}
@@ -106,8 +105,7 @@ def _file(path: Path) -> dict[str, Any]:
     except CheckpointError as error:
         if kind == "safetensors" and "dp_ir" in read_metadata(path):
             raise  # it says what it is, and is not
-        tensors = read_matconvnet(path) if is_matconvnet(path) else read_state_dict(path)
-        return {"what": "weights that no known network fits", **file, **_weights(tensors, str(error))}
+        return {"what": "weights that no known network fits", **file, **_weights(read_state_dict(path), str(error))}
     described = _network(module, record)
     if described["card"].get("origin", {}).get("sha256") == file["file_sha256"]:
         del described["card"]["origin"]  # it is this file

@@ -21,16 +21,15 @@ from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, recorded_info
 from dp_ir.diffusion.diffusers_adapter import diffusers_sampler
 from dp_ir.diffusion.samplers import StepInfo
-from dp_ir.errors import CheckpointError, DPIRError, MissingExtraError
+from dp_ir.errors import CheckpointError, DPIRError
+from dp_ir.extras import require
 from dp_ir.restoration.inputs import ImageLike, observe
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
 
-try:
-    from diffusers import ConfigMixin, DiffusionPipeline, ImagePipelineOutput, ModelMixin, SchedulerMixin
-    from diffusers.configuration_utils import register_to_config
-    from diffusers.image_processor import VaeImageProcessor
-except ModuleNotFoundError as error:
-    raise MissingExtraError("dp_ir.interfaces.diffusers", "diffusers", "diffusers") from error
+require("diffusers", "dp_ir.interfaces.diffusers", "diffusers")
+from diffusers import ConfigMixin, DiffusionPipeline, ImagePipelineOutput, ModelMixin, SchedulerMixin  # noqa: E402
+from diffusers.configuration_utils import register_to_config  # noqa: E402
+from diffusers.image_processor import VaeImageProcessor  # noqa: E402
 
 _KINDS: tuple[Kind, ...] = ("restorer", "denoiser", "fusion")
 _OUTPUT_TYPES = ("pil", "np", "pt")

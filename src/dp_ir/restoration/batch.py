@@ -34,8 +34,8 @@ from types import MappingProxyType
 from typing import Any
 
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, ScheduleError, SigmaRangeError
-from dp_ir.image.part_files import remove_left_overs
 from dp_ir.image.writing import LOSSY_SUFFIXES
+from dp_ir.part_files import remove_left_overs
 from dp_ir.restoration.finding import find
 from dp_ir.restoration.history import History, recorded
 from dp_ir.restoration.jobs import Job, LocalJob, Outcome, Plan, Status

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import Source
-from dp_ir.errors import DPIRError, MissingExtraError, SigmaRangeError
+from dp_ir.errors import DPIRError, SigmaRangeError
+from dp_ir.extras import require
 from dp_ir.restoration.parts import part
 
-try:
-    from deepinv import models
-except ModuleNotFoundError as error:
-    raise MissingExtraError("dp_ir.restoration.deepinv_denoiser", "deepinv", "deepinv") from error
+require("deepinv", "dp_ir.restoration.deepinv_denoiser", "deepinv")
+from deepinv import models  # noqa: E402
 
 
 def as_denoiser(denoiser: Source, *, check_range: bool = True) -> models.Denoiser:

@@ -13,7 +13,8 @@ from torch import Tensor
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.errors import DPIRError, MissingExtraError
+from dp_ir.errors import DPIRError
+from dp_ir.extras import require
 from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.restoration.exporting import (
     compiled_openvino,
@@ -111,10 +112,7 @@ def _compiled(network: Any, device: torch.device) -> Callable[..., Tensor]:
 
 def _session(kind: Kind, network: Any, info: NetworkInfo) -> Any:
     model = to_onnx(kind, network, info).model_proto.SerializeToString()
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("The engine onnxruntime", "onnxruntime", "export") from error
+    onnxruntime = require("onnxruntime", "The engine onnxruntime", "export")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.errors import DPIRError, MissingExtraError
+from dp_ir.errors import DPIRError
+from dp_ir.extras import require
 
 Format = Literal["onnx", "openvino"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -85,8 +85,8 @@ def to_onnx(kind: Kind, network: Any, info: NetworkInfo) -> Any:
         MissingExtraError: the extra `export` is not installed.
     """
     for package in ("onnx", "onnxscript"):
-        _package(package, "Exporting to ONNX")
-    runtime = _package("onnxruntime", "Exporting to ONNX")
+        require(package, "Exporting to ONNX", "export")
+    runtime = require("onnxruntime", "Exporting to ONNX", "export")
     batch = torch.export.Dim("batch", min=1)
     multiple, sides = info.size_multiple, (torch.export.Dim("rows", min=2), torch.export.Dim("columns", min=2))
     height, width = (multiple * side if multiple > 1 else side for side in sides)
@@ -105,7 +105,7 @@ def to_onnx(kind: Kind, network: Any, info: NetworkInfo) -> Any:
 
 def to_openvino(kind: Kind, network: Any, info: NetworkInfo) -> Any:
     """A network as `openvino.Model`, with dynamic batch, height and width; arguments and errors as for `to_onnx`."""
-    openvino = _package("openvino", "Exporting to OpenVINO")
+    openvino = require("openvino", "Exporting to OpenVINO", "export")
     arguments, names = example(kind, info), inputs_of(kind, info)
     shapes = [openvino.PartialShape([-1, value.shape[1], -1, -1] if value.ndim == 4 else [-1]) for value in arguments]
     with _exported(kind, network, info, "openvino") as module:
@@ -120,7 +120,7 @@ def to_openvino(kind: Kind, network: Any, info: NetworkInfo) -> Any:
 
 def compiled_openvino(model: Any, *, bfloat16: bool) -> Any:
     """An `openvino.Model` ready to run on the CPU, with as many threads as PyTorch uses."""
-    openvino = _package("openvino", "Running OpenVINO models")
+    openvino = require("openvino", "Running OpenVINO models", "export")
     hints = {
         "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -180,10 +180,3 @@ def _check_equal(
             f"The {kind}, a {type(module).__name__}, cannot be exported to {_TITLES[format]}: its model gives another "
             "result for an image of another size; use it in PyTorch."
         )
-
-
-def _package(name: str, feature: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(feature, name, "export") from error

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError, MissingExtraError
+from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError
+from dp_ir.extras import require
 from dp_ir.image.headers import HEAD_BYTES
 
 # A file that is put there appears whole or not at all; other stores get it under another name first.
@@ -210,10 +211,7 @@ def _with_details(url: Url, details: dict[str, Any]) -> Url:
 
 def _system(url: Url) -> tuple[Any, str]:
     """The file system of a URL, and the path in it."""
-    try:
-        import fsspec
-    except ImportError as error:
-        raise MissingExtraError(str(url), "fsspec", "ray") from error
+    fsspec = require("fsspec", str(url), "ray")
     try:
         system, path = fsspec.core.url_to_fs(url.text)
     except Exception as error:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from dp_ir.errors import MissingExtraError, RecipeError
+from dp_ir.errors import RecipeError
+from dp_ir.extras import require
 from dp_ir.training.recipe_checks import check
 
 
@@ -150,12 +151,10 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: the recipe is unknown or unreadable, a key is unknown, a value has the wrong type or is missing.
         MissingExtraError: the extra `train` is not installed.
     """
-    try:
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
-    except ImportError as error:
-        raise MissingExtraError("Training", "omegaconf", "train") from error
+    require("omegaconf", "Training", "train")
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if name_or_path in shipped_recipes():
         text = (importlib.resources.files("dp_ir.training") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")

@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from dp_ir.checkpoints.guard import GuardedNetwork
-from dp_ir.errors import MissingExtraError, ScheduleError
+from dp_ir.errors import ScheduleError
 from dp_ir.evaluation.methods.reduction import Reduction
+from dp_ir.extras import require
 from dp_ir.restoration.deepinv_denoiser import as_denoiser
 
-try:
-    from deepinv import optim, physics, sampling
-except ModuleNotFoundError as error:
-    raise MissingExtraError("A comparison with DiffPIR or DDRM", "deepinv", "deepinv") from error
+require("deepinv", "A comparison with DiffPIR or DDRM", "deepinv")
+from deepinv import optim, physics, sampling  # noqa: E402
 
 _SPARE = math.sqrt(2.0)  # what deepinv's DDRM divides its noise by
 

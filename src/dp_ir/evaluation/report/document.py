@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +14,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from dp_ir.errors import DataError
 from dp_ir.evaluation.runner.results import machine
+from dp_ir.part_files import replace_text
 
 Cell = str | int | float | None
 
@@ -157,13 +157,14 @@ class Report:
         return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
     def write(self, path: str | Path) -> list[Path]:
-        """Write the Markdown page, and the JSON file of the same name beside it, each whole or not at all."""
+        """Write the Markdown page, and the JSON file of the same name beside it, each whole or not at all.
+
+        Raises:
+            DataError: the folder cannot be written to.
+        """
         page = Path(path)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        written = []
-        for target, text in ((page, self.to_markdown()), (page.with_suffix(".json"), self.to_json())):
-            written.append(write_whole(target, text))
-        return written
+        data = page.with_suffix(".json")
+        return [replace_text(page, self.to_markdown(), DataError), replace_text(data, self.to_json(), DataError)]
 
     def _all_tables(self) -> list[Table]:
         return [self.bars_table(), *self.tables] if self.bars else list(self.tables)
@@ -174,18 +175,6 @@ def format_cell(cell: Cell) -> str:
     if cell is None:
         return "-"
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text file whole or not at all, as UTF-8 with the given line ends; its path."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(path)
-    finally:  # after success there is nothing left by that name
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-    return path
 
 
 def _sign(relation: str) -> str:

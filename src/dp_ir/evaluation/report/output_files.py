@@ -16,12 +16,13 @@ from typing import Any
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.metrics.metric import MetricInfo
-from dp_ir.evaluation.report.document import Report, Table, format_cell, write_whole
+from dp_ir.evaluation.report.document import Report, Table, format_cell
 from dp_ir.evaluation.report.page import results_page
 from dp_ir.evaluation.report.plots import Axis, Point, Series, curves, plane
 from dp_ir.evaluation.report.summary import protocols, summarise, tables
 from dp_ir.evaluation.runner.results import MethodInfo, RankHistogram, Record, Results, SetRecord
 from dp_ir.evaluation.runner.stored_paths import safe_name
+from dp_ir.part_files import replace_text
 
 _FORMAT = "dp-ir results"
 _VERSION = 1
@@ -44,24 +45,12 @@ def write_all(
         DataError: the folder cannot be written to.
         MissingExtraError: matplotlib or jinja2 is not installed; what does not need it is written all the same.
     """
-    written = []
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        # What was measured first: it must not be lost to a package that is missing.
-        written.append(write_whole(out / "results.json", to_json(results)))
-        written.append(write_whole(out / "results.csv", to_csv(results)))
-        written.append(write_whole(out / "results.md", report.to_markdown()))
-        written.append(write_whole(out / "results.tex", to_latex(report)))
-        plots = [*_planes(results, out), *_rank_plots(results, out)] if plots is None else plots
-        written += plots
-        page = results_page(results, out, report, plots=plots, reference=reference)
-        written.append(write_whole(out / "index.html", page))
-    except OSError as error:
-        raise DataError(
-            f"The results cannot be written to '{out}' ({error.strerror or error}); name a folder that can be written "
-            "to and has room."
-        ) from error
-    return written
+    # What was measured first: it must not be lost to a package that is missing.
+    texts = {"json": to_json(results), "csv": to_csv(results), "md": report.to_markdown(), "tex": to_latex(report)}
+    written = [replace_text(out / f"results.{suffix}", text, DataError) for suffix, text in texts.items()]
+    plots = [*_planes(results, out), *_rank_plots(results, out)] if plots is None else plots
+    page = results_page(results, out, report, plots=plots, reference=reference)
+    return [*written, *plots, replace_text(out / "index.html", page, DataError)]
 
 
 def to_report(

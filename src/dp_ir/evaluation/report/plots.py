@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dp_ir.errors import DataError
 from dp_ir.extras import require
+from dp_ir.part_files import replacing
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vP*X<>"
@@ -287,20 +286,9 @@ def _save(figure: Any, path: Path) -> Path:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise DataError(f"A plot cannot be written as '{path}'; name a file that ends in {', '.join(_SUFFIXES)}.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     # Text stays text in SVG: it can be searched and read aloud. Salt and date would differ from run to run.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "dp-ir"}
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with require("matplotlib", "A plot", "eval").rc_context(settings):
-            figure.savefig(beside, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
-        beside.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"The plot '{path}' cannot be written ({error.strerror or error}); name a folder that can be written to."
-        ) from error
-    finally:  # after success there is nothing left by that name
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    with require("matplotlib", "A plot", "eval").rc_context(settings), replacing(path, DataError) as beside:
+        figure.savefig(beside, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=metadata)
     return path

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dp_ir.checkpoints.files import write_atomically
 from dp_ir.datasets.pairs import ImagePair
-from dp_ir.errors import CheckpointError, DataError, DPIRError
+from dp_ir.errors import DataError, DPIRError
 from dp_ir.image import from_array, write_image
 from dp_ir.image.camera import Camera
+from dp_ir.part_files import replace_text
 
 _FORMAT = 1
 
@@ -89,11 +89,7 @@ def write_record(path: Path, record: ImageRecord) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all; raises DataError."""
-    text = json.dumps(content, indent=1)
-    try:
-        write_atomically(path, lambda beside: _write_text(beside, text))
-    except CheckpointError as error:
-        raise DataError(str(error)) from error
+    replace_text(path, json.dumps(content, indent=1), DataError)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -140,7 +136,3 @@ def shown_observation(observation: Tensor, camera: Camera | None = None) -> Tens
         red, first, second, blue = frame.clamp(0.0, 1.0).unbind(1)
         return (camera or Camera.neutral()).render(torch.stack((red, (first + second) / 2, blue), dim=1))
     return frame if frame.shape[1] == 3 else frame[:, :1].expand(-1, 3, -1, -1)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dp_ir.image.part_files import part_path, remove_left_overs
+from dp_ir.part_files import part_path, remove_left_overs
 
-PLACED = "from pathlib import Path; from dp_ir.image.part_files import part_path; p = part_path(Path({!r})); p.touch()"
+PLACED = "from pathlib import Path; from dp_ir.part_files import part_path; p = part_path(Path({!r})); p.touch()"
 
 
 def left_by_a_dead_process(target: Path) -> None:

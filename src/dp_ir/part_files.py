@@ -1,4 +1,4 @@
-"""Files under way: the names they carry until they are whole, and the removal of those that killed runs left.
+"""Writing files whole or not at all, and the removal of what killed runs left.
 
 A file is written beside its destination as `.NAME.HOST-PID-NUMBER.part` and renamed when it is whole. Host and process
 say whose it is, so that a later run can tell what is left over from what somebody is writing right now.
@@ -12,10 +12,13 @@ import secrets
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+
+from dp_ir.errors import DPIRError
 
 _NAME = re.compile(r"\..{0,100}\.(?P<host>[0-9A-Za-z_-]{1,32})-(?P<process>\d{1,10})-[0-9a-f]{12}\.part", re.DOTALL)
 _FORSAKEN = 24 * 3600  # seconds after which a file from another host, whose processes cannot be seen, is left over
@@ -27,6 +30,48 @@ def part_path(target: Path) -> Path:
     # File systems count bytes, mostly up to 255. The locale decides what letters there are.
     short = os.fsencode(target.name)[:100].decode(sys.getfilesystemencoding(), errors="ignore")
     return target.with_name(f".{short}.{_host()}-{os.getpid()}-{secrets.token_hex(6)}.part")
+
+
+@contextmanager
+def replacing(target: Path, error: type[DPIRError] | None = None) -> Iterator[Path]:
+    """A new path beside `target`, renamed to it in one step where the block ends well, and else removed.
+
+    Either the old content of `target` or the whole new one exists at any moment, also when the process is killed.
+
+    Args:
+        target: the destination; missing folders are made.
+        error: what to raise, with one sentence, where the file cannot be written; None lets the OSError through.
+
+    Example:
+        >>> with replacing(Path("table.csv")) as beside:
+        ...     _ = beside.write_text("step,loss")
+    """
+    beside = part_path(target)
+    try:
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        with beside.open("r+b") as file:
+            os.fsync(file.fileno())  # the rename must not reach the disk before the bytes do
+        beside.replace(target)
+    except OSError as problem:
+        if error is None:
+            raise
+        reason = problem.strerror or type(problem).__name__
+        raise error(
+            f"'{target}' cannot be written ({reason}), expected a writable folder with room: check its permissions and "
+            "free space."
+        ) from problem
+    finally:  # also on an interrupt; after success there is nothing left by that name
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def replace_text(target: Path, text: str, error: type[DPIRError] | None = None) -> Path:
+    """Write a text as UTF-8, with the line ends that it has, whole or not at all; its path. Errors: as `replacing`."""
+    with replacing(target, error) as beside:
+        beside.write_text(text, encoding="utf-8", newline="")
+    return target
 
 
 def remove_left_overs(folder: Path) -> int:
