@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from bars import PSNR_Y
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.noise import generators, randn
 from dp_ir.evaluation import PSNR, Report, Table, open_dataset
 from reporting import command_line, conclude
 
+PSNR_Y = PSNR(channels="y", border=4, rounding=True)
 _GREY = (0.2989, 0.5870, 0.1140)  # MATLAB's rgb2gray, with which the grey BSD68 was made
 
 

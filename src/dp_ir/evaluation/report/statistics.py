@@ -1,7 +1,8 @@
 """How sure a mean over images is, and whether two methods differ: bootstrap intervals and a paired test.
 
 Both treat the images of a data set as a sample of the images that a method will meet; neither says anything about the
-randomness of the method itself, since each image is restored once.
+randomness of the method itself, since each image is restored once. The test is not scipy's, which takes ten to two
+hundred times as long.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp_ir.errors import DataError
 from dp_ir.extras import require
@@ -25,8 +25,6 @@ FEWEST_FOR_TEST = 6
 _RESAMPLES = 4999
 _EXACT = 13  # pairs up to which all 2^n signs are gone through: fewer than the random ones
 _BLOCK = 2_000_000  # numbers held at once
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -85,18 +83,16 @@ def _interval(values: tuple[float, ...], confidence: float, seed: int) -> Interv
         return Interval(mean, None, None, count)
     stats = require("scipy.stats", "A confidence interval", "eval")
     widened = math.sqrt(count / (count - 1)) * stats.t.ppf((1 + confidence) / 2, count - 1)
-    tail = float(stats.norm.cdf(-widened))
-    low, high = np.quantile(_resampled_means(numbers, seed), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), count)
-
-
-def _resampled_means(numbers: Floats, seed: int) -> Floats:
-    random = np.random.default_rng(seed)
-    count = len(numbers)
-    means = []
-    for size in _blocks(_RESAMPLES, count):
-        means.append(numbers[random.integers(count, size=(size, count))].mean(axis=1))
-    return np.concatenate(means)
+    found = stats.bootstrap(
+        (numbers,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        batch=max(1, _BLOCK // count),
+        confidence_level=1 - 2 * float(stats.norm.cdf(-widened)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high), count)
 
 
 def paired_p_value(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> float | None:
@@ -134,8 +130,8 @@ def paired_p_value(first: Sequence[float], second: Sequence[float], *, seed: int
         return float((np.abs(signs @ differences) >= observed).mean())
     random = np.random.default_rng(seed)
     reached = 1  # the observed signs are one possibility
-    for size in _blocks(_RESAMPLES, count):
-        signs = 2 * random.integers(2, size=(size, count), dtype=np.int8) - 1
+    for start in range(0, _RESAMPLES, block := max(1, _BLOCK // count)):
+        signs = 2 * random.integers(2, size=(min(block, _RESAMPLES - start), count), dtype=np.int8) - 1
         reached += int((np.abs(signs @ differences) >= observed).sum())
     return reached / (_RESAMPLES + 1)
 
@@ -152,9 +148,3 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(known) - rank)))
         adjusted[index] = largest
     return adjusted
-
-
-def _blocks(total: int, count: int) -> list[int]:
-    """Sizes that add up to `total`, each of so many rows of `count` numbers that they fit into memory."""
-    size = max(1, _BLOCK // count)
-    return [min(size, total - start) for start in range(0, total, size)]
