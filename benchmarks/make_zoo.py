@@ -54,7 +54,7 @@ def main() -> None:
 def measured(path: Path, task: str) -> dict[str, Any]:
     """The bars of a report that are about this task or about the denoiser, as figures for the card."""
     figures = {}
-    for bar in json.loads(path.read_text("utf-8"))["bars"]:
+    for bar in json.loads(path.read_text("utf-8"))["targets"]:
         named, _, rest = bar["on"].partition(", ")
         if named not in (task, "denoiser") or bar["measured"] is None:
             continue

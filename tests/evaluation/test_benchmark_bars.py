@@ -121,7 +121,7 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
     report = json.loads((tmp_path / "bars.json").read_text())
     assert report["command"].startswith("python benchmarks/bars.py --data DATA --weights WEIGHTS --out OUT --repeats 1")
     assert report["command"] in (tmp_path / "bars.md").read_text()
-    figures = {(bar["what"], bar["on"]): bar for bar in report["bars"] if "Spread" not in bar["what"]}
+    figures = {(bar["what"], bar["on"]): bar for bar in report["targets"] if "Spread" not in bar["what"]}
     judged = {key: bar["measured"] for key, bar in figures.items()}
     assert None not in judged.values()
     assert {on.partition(", ")[0] for _, on in judged} == {
@@ -158,7 +158,7 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
     assert gap == pytest.approx(abs(mean - single), abs=0.011)
     band = float(spread["Kodak24", "DP-IR at detail 1"]["Band 1"])
     assert judged["|Band 1, DP-IR at detail 1|", "sr4, Kodak24"] == pytest.approx(abs(band), abs=0.006)
-    (calibrated,) = (bar for bar in report["bars"] if bar["what"] == "|Spread-error band 2, DP-IR at detail 1 - 1|")
+    (calibrated,) = (bar for bar in report["targets"] if bar["what"] == "|Spread-error band 2, DP-IR at detail 1 - 1|")
     assert (calibrated["relation"], calibrated["limit"]) == ("<=", 0.1)
     ratio = spread["Kodak24", "DP-IR at detail 1"]["Spread-error band 2"]
     if ratio is not None:  # of networks that know nothing all samples may be one
@@ -205,7 +205,7 @@ def test_what_is_missing_is_left_out(place, bars, rows, tmp_path, capsys):
     assert bars(*arguments, "--only", *sections, "--write", tmp_path / "bars.md") == 0, capsys.readouterr().out
     report = json.loads((tmp_path / "bars.json").read_text())
     assert {dataset for dataset, _ in rows(report, "sr4")} == {"Set14"}
-    assert {bar["on"] for bar in report["bars"]} == {"sr4, Set14"}
+    assert {bar["on"] for bar in report["targets"]} == {"sr4, Set14"}
     said = "\n".join(report["protocols"])
     assert "sr4: without Kodak24, CBSD68, Set5, which" in said
     assert "burst is left out: None of its data sets (Kodak24) is in" in said

@@ -107,7 +107,7 @@ def test_every_bar_is_judged_from_what_was_measured(speed, monkeypatch):
     monkeypatch.setattr(speed, "in_own_process", lambda work, contestant, **_: answers[contestant])
     options = argparse.Namespace(bundle="sr4", repeats=1, only=None, work=None)
     report = speed.report_of(options)
-    reached = {f"{bar.what}": (round(bar.measured, 4), bar.passed) for bar in report.bars}
+    reached = {f"{bar.what}": (round(bar.measured, 4), bar.passed) for bar in report.targets}
     assert reached == {
         "restoration, plain float32 / default": (4.0, True),
         "PSNR, |default - float32|": (0.05, True),

@@ -369,7 +369,7 @@ def test_the_command(place, run, tmp_path, capsys):
     report = json.loads(page.with_suffix(".json").read_text())
     behaviour, detector, classifier, layers, text = report["tables"]
     assert "behave" in behaviour["title"]
-    assert len(report["bars"]) == 2 * 2 * 4
+    assert len(report["targets"]) == 2 * 2 * 4
     scores = {(entry["dataset"], entry["method"]): entry["values"] for entry in report["data"]["scores"]}
     for table, judge in ((detector, "detector"), (classifier, "classifier")):
         for name in sets:
@@ -420,7 +420,7 @@ def test_text_alone_needs_no_judge_and_no_noise(place, run, tmp_path, capsys, mo
     report = json.loads(page.with_suffix(".json").read_text())
     (table,) = report["tables"]
     assert [row[0] for row in table["rows"][1:4]] == ["original", "bicubic", "restorer"]
-    assert report["bars"] == []
+    assert report["targets"] == []
     written = page.read_text().partition("Measured with")[2] + json.dumps(report["protocols"])
     assert "noise" not in written
     introduction = page.read_text().partition("Measured with")[0]

@@ -121,7 +121,7 @@ def test_make_zoo_takes_the_figures_of_its_task(place, monkeypatch, tmp_path):
         {"what": "PSNR, sigma 15", "on": "denoiser, CBSD68", "measured": 33.9, "unit": "dB", "digits": 2},
         {"what": "SWD, DP-IR / restorer", "on": "sr4, Set14", "measured": None, "unit": "", "digits": 3},
     ]
-    (tmp_path / "bars.json").write_text(json.dumps({"bars": bars}))
+    (tmp_path / "bars.json").write_text(json.dumps({"targets": bars}))
     run(
         monkeypatch,
         "make_zoo",

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dp_ir.datasets.pairs import ImageFiles
 from dp_ir.errors import CheckpointError, DataError, ImageReadError
 from dp_ir.evaluation.metrics.frechet import (
     FID,
     INCEPTION_FILE,
     KID,
     Features,
-    ImageFiles,
     SmallSetWarning,
     frechet_distance,
     load_inception,

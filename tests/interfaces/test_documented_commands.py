@@ -34,7 +34,7 @@ def workplace(tmp_path, rlfn_file, ffdnet_file, photos, monkeypatch):
 def test_every_command_does_what_it_says(dp_ir, workplace, monkeypatch):
     monkeypatch.setattr("dp_ir.training.run.train", lambda kind, recipe, overrides, out, **_: out / "x")
     monkeypatch.setattr(
-        "dp_ir.evaluation.metrics.training_metrics.judges", lambda lpips: {}
+        "dp_ir.evaluation.metrics.training_metrics.training_metrics", lambda lpips: {}
     )  # of weights that are not here
     lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
     assert len(lines) >= 6

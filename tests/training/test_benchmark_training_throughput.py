@@ -32,6 +32,6 @@ def test_the_best_share_must_reach_the_bar(monkeypatch, tmp_path, shares, best, 
     monkeypatch.setattr(module, "train", train)
     report = module.measure(Namespace(only=["denoiser"], data=tmp_path, weights=None, steps=8, bundle="sr4"))
     assert asked == [("denoiser", "denoiser", f"data.clean={tmp_path}")]
-    (bar,) = report.bars
+    (bar,) = report.targets
     assert (bar.measured, bar.passed) == (best, reached)
     assert report.tables[0].rows == [["denoiser", f"{best:.2f}"]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dp_ir.interfaces.laboratory import command_line, compare, say_what_failed, write
+from dp_ir.interfaces.evaluate import command_line, compare, say_what_failed, write
 
 if TYPE_CHECKING:
     from dp_ir.evaluation.report.document import Table

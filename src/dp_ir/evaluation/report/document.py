@@ -1,4 +1,4 @@
-"""Tables and bars for the terminal, as Markdown and as JSON; each report carries the command that made it."""
+"""Tables and targets for the terminal, as Markdown and as JSON; each report carries the command that made it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MARKDOWN = {1: "**", 2: "_"}  # it knows no underline
 
 
 @dataclass(frozen=True)
-class Bar:
+class Target:
     """A figure that must be reached.
 
     Args:
@@ -73,7 +73,7 @@ class Table:
 
 @dataclass
 class Report:
-    """What one command measured: bars, tables, and what they were measured with.
+    """What one command measured: targets, tables, and what they were measured with.
 
     `intro` opens the page, `protocols` closes it: how each measure came about. `data` takes whatever else belongs into
     the JSON file, such as the values of single images.
@@ -82,7 +82,7 @@ class Report:
     title: str
     command: str
     intro: Sequence[str] = ()
-    bars: list[Bar] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     protocols: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
@@ -90,26 +90,26 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every bar is reached."""
-        return all(bar.passed for bar in self.bars)
+        """Whether every target is reached."""
+        return all(target.passed for target in self.targets)
 
     def state(self, *protocols: str) -> None:
         """Add protocols that are not stated yet."""
         self.protocols += [protocol for protocol in dict.fromkeys(protocols) if protocol not in self.protocols]
 
-    def bars_table(self) -> Table:
-        """The bars as a table of their own."""
+    def targets_table(self) -> Table:
+        """The targets as a table of their own."""
         rows = [
             [
-                bar.what,
-                bar.on,
-                f"{_sign(bar.relation)} {_with_unit(bar.limit, bar)}",
-                "not measured" if bar.measured is None else _with_unit(bar.measured, bar),
-                "yes" if bar.passed else "NO",
+                target.what,
+                target.on,
+                f"{_sign(target.relation)} {_with_unit(target.limit, target)}",
+                "not measured" if target.measured is None else _with_unit(target.measured, target),
+                "yes" if target.passed else "NO",
             ]
-            for bar in self.bars
+            for target in self.targets
         ]
-        return Table("Bars", ["what", "on", "bar", "measured", "reached"], rows)
+        return Table("Targets", ["what", "on", "target", "measured", "reached"], rows)
 
     def print(self, console: Console) -> None:
         """Print every table on a terminal."""
@@ -149,7 +149,7 @@ class Report:
             "command": self.command,
             "machine": dict(self.machine),
             "passed": self.passed,
-            "bars": [{**vars(bar), "passed": bar.passed} for bar in self.bars],
+            "targets": [{**vars(target), "passed": target.passed} for target in self.targets],
             "tables": [{"title": table.title, "columns": table.columns, "rows": table.rows} for table in self.tables],
             "protocols": self.protocols,
             "data": self.data,
@@ -167,7 +167,7 @@ class Report:
         return [replace_text(page, self.to_markdown(), DataError), replace_text(data, self.to_json(), DataError)]
 
     def _all_tables(self) -> list[Table]:
-        return [self.bars_table(), *self.tables] if self.bars else list(self.tables)
+        return [self.targets_table(), *self.tables] if self.targets else list(self.tables)
 
 
 def format_cell(cell: Cell) -> str:
@@ -181,8 +181,8 @@ def _sign(relation: str) -> str:
     return "≥" if relation == ">=" else "≤"
 
 
-def _with_unit(number: float, bar: Bar) -> str:
-    return f"{number:.{bar.digits}f} {bar.unit}".rstrip()
+def _with_unit(number: float, target: Target) -> str:
+    return f"{number:.{target.digits}f} {target.unit}".rstrip()
 
 
 def _markdown(text: str) -> str:

@@ -110,7 +110,7 @@ def compare(
     precision: str = "auto",
     command: str = "",
 ) -> Results:
-    """Run `dp_ir.evaluation.evaluate` with a bar; arguments are the options of the command."""
+    """Run `dp_ir.evaluation.evaluate` with a progress bar; arguments are the options of the command."""
     from dp_ir.datasets.opening import open_datasets
     from dp_ir.evaluation.metrics.names import border_of, default_metrics, make_metrics
     from dp_ir.evaluation.metrics.spread import SAMPLES
@@ -151,7 +151,7 @@ def compare(
 def write(
     results: Results, report: Report, out: Path, *, reference: str | None = None, plots: Sequence[Path] | None = None
 ) -> None:
-    """Print a report, and write all files, see `export.write_all`."""
+    """Print a report, and write all files, see `output_files.write_all`."""
     from rich.console import Console
 
     from dp_ir.evaluation.report.output_files import write_all
