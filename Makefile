@@ -58,12 +58,15 @@ define make_venv
 @$(BIN)/python -c '' 2>/dev/null || { \
 	$(PYTHON) -c 'import sys; sys.exit("dp-ir needs Python 3.10 or newer; name one: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)' \
 	&& echo 'Making the virtual environment $(VENV) ...' \
-	&& $(PYTHON) -m venv --clear $(VENV); }
+	&& $(PYTHON) -m venv --clear $(VENV) && $(PYTHON) tools/keep_torch.py $(VENV); }
 endef
 
+# A PyTorch that is kept counts as the one that is known to work, and decides about torchvision.
 define install
 @echo 'Installing $(1) into $(VENV) (a minute or two the first time) ...'
-@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '$(1)'
+@if [ -f $(VENV)/torch.txt ]; then grep -v -E '^torch(vision)?==' constraints.txt | cat - $(VENV)/torch.txt; \
+	else cat constraints.txt; fi > $(VENV)/constraints.txt
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '$(1)'
 endef
 
 # Stamps: set-up runs again when the dependencies or their versions change.

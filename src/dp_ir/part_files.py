@@ -42,7 +42,7 @@ def replacing(target: Path, error: type[DPIRError] | None = None) -> Iterator[Pa
         target: the destination; missing folders are made.
         error: what to raise, with one sentence, where the file cannot be written; None lets the OSError through.
 
-    Example:
+    Examples:
         >>> with replacing(Path("table.csv")) as beside:
         ...     _ = beside.write_text("step,loss")
     """

@@ -36,7 +36,7 @@ class LoadedNetwork(nn.Module):
         bfloat16: run in bfloat16 autocast, if the network allows it.
         run: what is called in the module's place, such as the same network in another engine.
 
-    Example:
+    Examples:
         >>> double = LoadedNetwork("restorer", lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3))
         >>> double(torch.rand(1, 3, 4, 5)).shape
         torch.Size([1, 3, 8, 10])

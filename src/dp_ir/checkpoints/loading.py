@@ -47,7 +47,7 @@ def load_restorer(source: Source, *, revision: str | None = None, probe: bool = 
         MissingExtraError: the file needs an extra that is not installed.
         ProbeWarning: the probe could not tell.
 
-    Example:
+    Examples:
         >>> import torch
         >>> double = load_restorer(lambda y: torch.nn.functional.interpolate(y, scale_factor=2), scale=2)
         >>> double(torch.rand(1, 3, 5, 7)).shape
@@ -62,7 +62,7 @@ def load_denoiser(source: Source, *, revision: str | None = None, probe: bool = 
     Args and errors are those of `load_restorer`. A denoiser that does not see the noise level (sigma_input="none") must
     state the levels it was trained for, such as sigma_range=(20 / 255, 30 / 255).
 
-    Example:
+    Examples:
         >>> denoiser = load_denoiser("sr4")
         >>> denoiser.info.sigma_range
         (0.005, 1.0)

@@ -28,7 +28,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         NetworkContractError: no such field, or a value that the field cannot have; the sentence says what it can.
 
-    Example:
+    Examples:
         >>> parse_overrides(["value_range=0,255", "sigma_range=0,75/255", "scale=4"])
         {'value_range': (0.0, 255.0), 'sigma_range': (0.0, 0.29411764705882354), 'scale': 4}
     """
@@ -59,7 +59,7 @@ def parse_overrides_by_kind(pairs: Sequence[str], kinds: Collection[str]) -> dic
     Raises:
         NetworkContractError: as `parse_overrides`, or a text that names none of `kinds`.
 
-    Example:
+    Examples:
         >>> parse_overrides_by_kind(["denoiser.sigma_input=map"], ["restorer", "denoiser"])
         {'denoiser': {'sigma_input': 'map'}}
     """

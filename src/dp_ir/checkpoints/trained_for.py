@@ -74,7 +74,7 @@ def chain_in_words(tau: float, sigmas: Sequence[float], sampler: str, eta: float
         sampler: its name.
         eta: share of fresh noise per step.
 
-    Example:
+    Examples:
         >>> chain_in_words(500, [0.5, 0.0], "ddim", 0.0)
         '1 call at the noise level 0.5 (tau = 500)'
     """

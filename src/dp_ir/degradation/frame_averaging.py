@@ -62,7 +62,7 @@ def average_frames(frames: Tensor, *, response: str = "gamma") -> Tensor:
     Raises:
         DataError: an even number of frames, or an unknown response.
 
-    Example:
+    Examples:
         >>> frames = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 3, 1, 1)
         >>> bool(torch.allclose(average_frames(frames), torch.tensor((1 / 3) ** (1 / 2.2))))
         True

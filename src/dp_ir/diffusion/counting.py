@@ -13,7 +13,7 @@ R = TypeVar("R")
 class CallCounter:
     """Counts how often each network is called; one call on a batch is one evaluation of every image in it.
 
-    Example:
+    Examples:
         >>> counter = CallCounter()
         >>> double = counter.wrap("denoiser", lambda x: 2 * x)
         >>> double(double(1))

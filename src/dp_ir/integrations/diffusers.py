@@ -171,7 +171,7 @@ class DPIRPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no
             tau is 0.
         settings: fields of `BundleSettings` but `sampler` and `eta`; `DEFAULT_SETTINGS` has the others.
 
-    Example:
+    Examples:
         >>> pipe = DPIRPipeline.from_bundle("sr4")
         >>> pipe.set_progress_bar_config(disable=True)
         >>> pipe(torch.rand(1, 3, 8, 8), num_inference_steps=2, seed=0, output_type="pt").images.shape

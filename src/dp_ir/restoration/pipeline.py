@@ -88,7 +88,7 @@ class Restoration:
 
     Build one with `from_pretrained`, `from_parts` or `restorer_only`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> double = lambda y: torch.nn.functional.interpolate(y, scale_factor=2)
         >>> restore = Restoration.from_parts(

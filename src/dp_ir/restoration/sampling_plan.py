@@ -92,7 +92,7 @@ def seen_and_share(detail: float, least: float | None) -> tuple[float, float]:
         least: where what the fusion sees of the dial begins, above 0; None for one that sees nothing of it, which makes
             samples.
 
-    Example:
+    Examples:
         >>> seen_and_share(0.7, 0.4), seen_and_share(0.1, 0.4), seen_and_share(0.7, None)
         ((0.7, 1.0), (0.4, 0.25), (1.0, 0.7))
     """

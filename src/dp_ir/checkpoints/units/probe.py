@@ -43,7 +43,7 @@ def probe(network: LoadedNetwork, *, stacklevel: int = 2) -> None:
         NetworkContractError: it does clearly better under another contract, which is named; or it cannot be called.
         ProbeWarning: it does not do its work under any convention tried.
 
-    Example:
+    Examples:
         >>> from torch.nn.functional import interpolate
         >>> probe(LoadedNetwork("restorer", lambda y: interpolate(y, scale_factor=2, mode="bicubic")))
     """

@@ -81,7 +81,7 @@ def parse_method(text: str, *, device: str = "auto", precision: str = "auto") ->
         DataError: the text cannot be understood.
         DPIRError: what it names cannot be loaded.
 
-    Example:
+    Examples:
         >>> parse_method("floor=bicubic:2")
         Interpolation(name='floor', scale=2, networks={}, trained=())
     """
@@ -95,7 +95,7 @@ def parse_method(text: str, *, device: str = "auto", precision: str = "auto") ->
 def split_method(text: str) -> MethodText:
     """Take a method's text apart, without loading anything; raises DataError.
 
-    Example:
+    Examples:
         >>> split_method("mine=restorer:net.pth,value_range=0,255")
         MethodText(name='mine', kind='restorer', source='net.pth', settings={'value_range': '0,255'})
     """

@@ -32,7 +32,7 @@ class BandEnergy:
     0 is right, -2 a quarter of the energy, +1 twice as much. An energy below that of rounding to 8 bits counts as
     that, since a file cannot tell less from nothing; so flat images have a value, too: 0 where both are flat.
 
-    Example:
+    Examples:
         >>> target = torch.rand(1, 3, 32, 32)
         >>> BandEnergy(1)(target / 2, target)
         tensor([-2.], dtype=torch.float64)

@@ -94,7 +94,7 @@ class MetricInfo:
     def loss(self, value: float) -> float:
         """What a value is worth: the smaller, the better, whatever the direction.
 
-        Example:
+        Examples:
             >>> MetricInfo("Band 1", "log2 of a ratio", None).loss(-2.0)
             2.0
         """

@@ -83,7 +83,7 @@ class PSNR:
 
     Equal images give `HIGHEST_PSNR`, and so does what differs by less, so that every mean is a number.
 
-    Example:
+    Examples:
         >>> PSNR(channels="y", border=4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
         tensor([100., 100.], dtype=torch.float64)
     """
@@ -119,7 +119,7 @@ class LinearPSNR:
         border: pixels left out on every side.
         camera: of the image.
 
-    Example:
+    Examples:
         >>> camera = Camera(torch.tensor([2.0, 1.0, 1.5]), torch.eye(3))
         >>> LinearPSNR().through(camera)(torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.5))
         tensor([100.], dtype=torch.float64)

@@ -57,7 +57,7 @@ def measure(samples: Tensor, truth: Tensor) -> dict[str, Spread]:
     Raises:
         DataError: other shapes, or fewer than two samples.
 
-    Example:
+    Examples:
         >>> measure(torch.rand(8, 3, 16, 16), torch.rand(3, 16, 16))["band 1"].ranks  # about 3 * 16 * 16 / 9 each
         (...)
     """

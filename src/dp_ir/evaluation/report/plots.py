@@ -84,7 +84,7 @@ def pareto(points: Sequence[Point], *, x: Axis, y: Axis) -> list[int]:
     Raises:
         DataError: an axis without direction.
 
-    Example:
+    Examples:
         >>> axes = {"x": Axis("PSNR / dB", True), "y": Axis("LPIPS", False)}
         >>> pareto([Point("a", 28.0, 0.3), Point("b", 27.0, 0.2), Point("c", 26.0, 0.25)], **axes)
         [0, 1]

@@ -65,7 +65,7 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95, see
         DataError: no values.
         MissingExtraError: scipy is not installed.
 
-    Example:
+    Examples:
         >>> bootstrap_interval([1.0, 2.0]).low is None  # too few images to say
         True
     """

@@ -208,7 +208,7 @@ def peak_memory(device: str | torch.device = "cpu") -> Iterator[PeakMemory]:
     Args:
         device: where the work runs.
 
-    Example:
+    Examples:
         >>> with peak_memory() as peak:
         ...     block = torch.ones(4, 1024, 1024)
         >>> peak.added is not None

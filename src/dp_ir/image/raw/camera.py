@@ -29,7 +29,7 @@ class Camera:
     Raises:
         DPIRError: a shape does not fit, a gain is not positive, or the matrix cannot be inverted.
 
-    Example:
+    Examples:
         >>> camera = Camera(torch.tensor([2.0, 1.0, 1.5]), torch.eye(3))
         >>> sensor = torch.rand(1, 3, 4, 4) / 2
         >>> bool(torch.allclose(camera.sensor(camera.render(sensor)), sensor, atol=1e-3))

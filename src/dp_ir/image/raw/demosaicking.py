@@ -24,7 +24,7 @@ def demosaick_bilinear(planes: Tensor) -> Tensor:
     Returns:
         (B, 3, 2 h, 2 w). At the border the mean is over the neighbours that there are.
 
-    Example:
+    Examples:
         >>> demosaick_bilinear(torch.full((1, 4, 2, 2), 0.5)).unique()
         tensor([0.5000])
     """

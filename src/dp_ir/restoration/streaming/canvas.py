@@ -31,7 +31,7 @@ class Canvas:
     Raises:
         ImageWriteError: the file cannot be made, read or written.
 
-    Example:
+    Examples:
         >>> with Canvas((3, 4, 5), Path(".")) as canvas:
         ...     canvas.write(1, torch.ones(3, 2, 5))
         ...     canvas.read(Window(0, 0, 4, 1))[0, 0, :, 0]
