@@ -277,3 +277,44 @@ def test_a_network_without_values_is_named():
 def test_functions_that_return_something_else_are_named(network, sentence):
     with pytest.raises(NetworkContractError, match=sentence):
         load_restorer(network, probe=False, scale=1)(torch.rand(1, 3, 8, 8))
+
+
+MINE = """
+import torch
+from torch import nn
+
+class Double(nn.Module):
+    def forward(self, y):
+        return y.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+double = Double()
+
+def enlarge(y):
+    return double(y)
+
+def make():
+    return double
+
+def broken():
+    raise RuntimeError("no such weights")
+
+number = 7
+"""
+
+
+@pytest.mark.parametrize("name", ["Double", "double", "enlarge", "make"])
+def test_a_python_file_gives_a_network(tmp_path, name):
+    (tmp_path / "mine.py").write_text(MINE)
+    image = torch.rand(1, 3, 4, 5)
+    loaded = load_restorer(f"{tmp_path}/mine.py:{name}", scale=2, probe=False)
+    assert torch.equal(loaded(image), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("number", "gives a int"), ("missing", "gives nothing"), ("broken", "no such weights"), ("other", "no file")],
+)
+def test_a_python_file_that_gives_none_is_named(tmp_path, name, said):
+    (tmp_path / "mine.py").write_text(MINE)
+    with pytest.raises(CheckpointError, match=said):
+        load_restorer(f"{tmp_path}/{'mine' if name != 'other' else 'others'}.py:{name}")

@@ -354,3 +354,29 @@ def test_only_a_fusion_has_partners(dp_ir, tmp_path, option):
     said = one_error(dp_ir("train", "denoiser", "-d", tmp_path, "-o", tmp_path / "run", *option))
     assert "`dp-ir train fusion`" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_restorer_of_a_python_file_is_run_and_made_again_when_the_file_changes(dp_ir, photos, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def enlarge(y):\n    return y.repeat_interleave(4, 2).repeat_interleave(4, 3)\n")
+    command = (
+        "restore",
+        photos,
+        "-o",
+        tmp_path / "out",
+        "--restorer",
+        f"{mine}:enlarge",
+        "--tau",
+        0,
+        "--device",
+        "cpu",
+    )
+    command = (*command, "--override", "restorer.scale=4")
+    first = dp_ir(*command)
+    assert first.exit_code == 0, first.output
+    results = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert results
+    mine.write_text(mine.read_text().replace("return y", "return 1 - y"))
+    assert "another restorer" in dp_ir(*command).stderr
+    assert dp_ir(*command, "--overwrite").exit_code == 0
+    assert all((tmp_path / "out" / name).read_bytes() != content for name, content in results.items())

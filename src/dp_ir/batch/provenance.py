@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dp_ir.checkpoints.bundle import BundleConfig, bundle_record, locate_bundle, read_config, shipped_bundles
+from dp_ir.checkpoints.foreign.python_function import python_file
 from dp_ir.checkpoints.loading import find_record
 from dp_ir.restoration.settings import settings_with_fusion
 from dp_ir.sampling_settings import SETTINGS
@@ -91,16 +92,17 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any], *, certain: boo
 
 
 def _identity(kind: str, source: str | None, config: BundleConfig) -> str | None:
-    """Of a file its hash, of a bundle what it says of the network, of anything else its name."""
+    """Of a file its hash, and the name in it; of a bundle what it says of the network; of anything else its name."""
     if source is None:
         return _recorded(kind, config)
-    path = Path(source)
+    code = python_file(source)
+    path = Path(source) if code is None else code
     if path.is_file():
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-        return digest.hexdigest()
+        return digest.hexdigest() if code is None else f"{digest.hexdigest()}:{source.rpartition(':')[2]}"
     if path.is_dir() or source in shipped_bundles():
         return _recorded(kind, read_config(locate_bundle(source)))
     return source

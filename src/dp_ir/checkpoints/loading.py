@@ -13,6 +13,7 @@ from torch import nn
 from dp_ir.checkpoints.architectures import architecture_of
 from dp_ir.checkpoints.bundle import bundle_network, bundle_record, locate_bundle
 from dp_ir.checkpoints.contract import Denoiser, NetworkInfo, Restorer, info_from, info_of
+from dp_ir.checkpoints.foreign.python_function import network_of, python_file
 from dp_ir.checkpoints.foreign.recognition import choose
 from dp_ir.checkpoints.foreign.unwrap import shown
 from dp_ir.checkpoints.hub import locate_file
@@ -31,7 +32,8 @@ def load_restorer(source: Source, *, revision: str | None = None, probe: bool = 
     Args:
         source: a weight file (safetensors, .pth/.pt/.ckpt) of this package or of any architecture that
             this package or spandrel knows, recognised by its names and shapes; a bundle, by name or folder; a hub id
-            ("owner/name" of a bundle, or "owner/name/path/of/file.pth"); or a module or function of your own.
+            ("owner/name" of a bundle, or "owner/name/path/of/file.pth"); "file.py:name", see `foreign.python_function`,
+            whose code is run; or a module or function of your own.
         revision: branch, tag or commit of a hub id.
         probe: try the network on a small synthetic image, to notice a wrong range; see `dp_ir.checkpoints.units.probe`.
         stated: fields of `NetworkInfo` that are not as inferred, such as value_range=(0, 255).
@@ -143,6 +145,8 @@ def find_network(kind: Kind, source: Any, revision: str | None = None) -> tuple[
     """The network that a source is or names, with its record where it has one; see `load_restorer` for sources."""
     if isinstance(source, LoadedNetwork):
         return source, source.record
+    if python_file(source) is not None:
+        source = network_of(source)
     if isinstance(source, nn.Module):
         return source, describe(source, kind=kind) if architecture_of(source) is not None else None
     if not isinstance(source, str | Path):
@@ -162,6 +166,8 @@ def find_record(kind: Kind, source: str | Path) -> NetworkRecord | None:
     Raises:
         BundleError, CheckpointError, MissingExtraError: as `load_restorer`.
     """
+    if python_file(source) is not None:
+        return None
     if (file := locate_file(source)) is None:
         return bundle_record(locate_bundle(source), kind)
     return read_record(file) if _says_what_it_is(file) else None

@@ -12,7 +12,10 @@ from dp_ir.sampling_settings import SETTINGS
 NETWORKS, SAMPLING, MACHINE = "Own networks", "Sampling", "Batches and machine"
 """Parts of the help of a command, after what everybody needs."""
 
-SOURCE = "a weight file of any known network, a bundle, or a hub id."
+SOURCE = (
+    "a weight file of any known network, a bundle, a hub id, or FILE.py:NAME, a function or module of a Python file, "
+    "which is run."
+)
 OVERRIDE = (
     "A fact about the network that is not as inferred, such as value_range=0,255 or sigma_range=0,50/255. KEY is "
     "scale, channels, multiple_of, minimum_size, value_range, sigma_range, sigma_input, supports_bfloat16, tiling or "
@@ -38,7 +41,7 @@ FusionOption = Annotated[
     typer.Option(
         "--fusion",
         rich_help_panel=NETWORKS,
-        metavar="FILE",
+        metavar="SOURCE",
         help="Instead of the bundle's own fusion network; if it was trained for certain calls, they are made.",
     ),
 ]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dp_ir.checkpoints.foreign.python_function import run_file
 from dp_ir.datasets.layouts import load_rgb
 from dp_ir.datasets.pairing import ROLE, find_images, is_image
 from dp_ir.errors import DataError, DPIRError
@@ -166,7 +164,7 @@ def function_method(name: str, source: str, settings: dict[str, str], device: st
     if path.suffix == ".py" and not path.is_file():
         raise DataError(f"There is no file '{path}' with the function {attribute}: name an existing one.")
     try:
-        module = _run_file(path) if path.suffix == ".py" else importlib.import_module(place)
+        module = run_file(path) if path.suffix == ".py" else importlib.import_module(place)
     except Exception as error:  # the file may fail in any way
         raise DPIRError(
             f"'{place}' cannot be run to find the function {attribute} ({type(error).__name__}: {error}): repair it, "
@@ -179,17 +177,6 @@ def function_method(name: str, source: str, settings: dict[str, str], device: st
     file = getattr(module, "__file__", None)
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
     return FunctionMethod(name, function, source, digest, {key: _literal(text) for key, text in settings.items()})
-
-
-def _run_file(path: Path) -> ModuleType:
-    unique = f"_dp_ir_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(unique, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module  # dataclasses and the like look their own module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def _literal(text: str) -> Any:
