@@ -21,7 +21,7 @@ demo: $(VENV)/.dp-ir-core ## Restore the photo that ships with the repository, f
 	@echo 'Input:  $(abspath $(DEMO_INPUT))'
 	@echo 'Result: $(abspath $(DEMO_OUTPUT))'
 
-test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the floors, and all tests.
+test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the import order, and all tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

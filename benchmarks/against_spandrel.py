@@ -21,11 +21,11 @@ from spandrel.architectures.FFTformer import FFTformer as OtherFFTformer
 from spandrel.architectures.SwinIR import SwinIR as OtherSwinIR
 from torch import Tensor, nn
 
-from dp_ir.checkpoints.guard import channels_last
-from dp_ir.checkpoints.layouts.rrdb import LAYOUT
-from dp_ir.networks.fftformer import FFTformer
-from dp_ir.networks.rrdb import RRDBNet
-from dp_ir.networks.swinir import SwinIR
+from dp_ir.checkpoints.loaded_network import channels_last
+from dp_ir.networks.fftformer.model import FFTformer
+from dp_ir.networks.rrdb.detect import DETECTOR
+from dp_ir.networks.rrdb.model import RRDBNet
+from dp_ir.networks.swinir.model import SwinIR
 
 _LIGHT: dict[str, Any] = {
     "depths": [6] * 4,
@@ -60,7 +60,7 @@ def _pairs() -> Iterator[tuple[str, tuple[int, ...], Callable[[], tuple[nn.Modul
 
     def rrdb() -> tuple[nn.Module, nn.Module]:
         ours, other = RRDBNet(), ESRGAN()
-        ours.load_state_dict(LAYOUT.rename(other.state_dict()))
+        ours.load_state_dict(DETECTOR.rename(other.state_dict()))
         return ours, other
 
     def fftformer() -> tuple[nn.Module, nn.Module]:

@@ -15,7 +15,7 @@ import torch
 from bar_plans import OURS
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation import imresize
 from dp_ir.diffusion.noise import generators, randn
 from dp_ir.errors import DPIRError
@@ -31,9 +31,9 @@ from dp_ir.evaluation import (
     open_dataset,
     parse_method,
 )
-from dp_ir.evaluation.metric_names import border_of
+from dp_ir.evaluation.metrics.names import border_of
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import uses_bfloat16
+from dp_ir.runtime.precision import uses_bfloat16
 from dp_ir.tasks import Task, get_task
 
 THREADS = 2
@@ -185,7 +185,7 @@ def denoiser(report: Report, options: argparse.Namespace, bundles: Mapping[str, 
         raise LeftOutError(f"There is no folder '{folder}'.")
     network = read_bundle(locate_bundle(bundles["sr4"])).networks["denoiser"]
     device = torch.device("cpu")
-    denoise = GuardedNetwork(
+    denoise = LoadedNetwork(
         "denoiser", network, info_of(network), device=device, bfloat16=uses_bfloat16("auto", device)
     )
     images = open_dataset(folder, degrade=lambda clean, **_: clean)

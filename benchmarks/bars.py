@@ -27,11 +27,11 @@ from bar_tasks import bar_task
 from dp_ir.checkpoints.bundle import shipped_bundles
 from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import Bar, Record, Report, Results, Table, open_dataset
-from dp_ir.evaluation.cost import FLOPS_PROTOCOL
-from dp_ir.evaluation.evaluate import evaluate
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.evaluation.runner.resources import FLOPS_PROTOCOL
 from dp_ir.image import read_image, write_image
 from dp_ir.interfaces.progress import bar_of
-from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.runtime.allocator import keep_freed_memory
 from dp_ir.tasks import Task
 from dp_ir.tasks.synthesis import synthesise
 from reporting import command_line, conclude

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dp_ir.datasets.layouts import load_rgb
+from dp_ir.datasets.opening import open_dataset
 from dp_ir.degradation import imresize
-from dp_ir.evaluation.layouts import open_dataset
-from dp_ir.evaluation.metric_names import make_metrics
-from dp_ir.evaluation.report import Report, Table
+from dp_ir.evaluation.metrics.names import make_metrics
+from dp_ir.evaluation.report.document import Report, Table
 from dp_ir.image import read_image
-from dp_ir.image.data_layouts import load_rgb
 from dp_ir.tasks import get_task
 
 LPIPS_SAMPLES = {"ex_p0.png": 0.7110, "ex_p1.png": 0.1479}

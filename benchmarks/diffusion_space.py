@@ -21,13 +21,13 @@ from rich.progress import track
 from torch import Tensor
 
 from dp_ir.checkpoints.loading import load_denoiser
+from dp_ir.datasets.pairing import find_images
+from dp_ir.degradation.chance import image_generator
 from dp_ir.degradation.synthetic_burst import random_camera
 from dp_ir.diffusion.noise import randn
 from dp_ir.evaluation import LPIPS, PSNR, Report, Table, load_lpips
 from dp_ir.image import read_image, to_tensor
-from dp_ir.image.camera import GAMMA, Camera
-from dp_ir.image.data_layouts import find_images
-from dp_ir.tasks.task import image_generator
+from dp_ir.image.raw.camera import GAMMA, Camera
 from reporting import command_line, conclude
 
 NOISE = (15.0, 20.0, 25.0)  # PSNR-Y of the noisy photograph, dB

@@ -26,8 +26,8 @@ from rich.console import Console
 from dp_ir.checkpoints.network_file import NetworkRecord, load_network
 from dp_ir.errors import DataError
 from dp_ir.evaluation import Report, Table
-from dp_ir.evaluation.judges import judges
-from dp_ir.image.writing import write_whole
+from dp_ir.evaluation.metrics.training_metrics import judges
+from dp_ir.image.files.writing import write_whole
 from dp_ir.training.chain_objective import place_name, validation_dial
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress

@@ -2,7 +2,7 @@ r"""Published networks through our loader, against their published figures.
 
     python benchmarks/published.py --data DATA --networks NETWORKS --write results/published.md
 
-NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.mat (cszn/FFDNet) and
+NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.pth (cszn/FFDNet) and
 dncnn_25.pth (cszn/KAIR); those that are missing are left out. DATA holds Set5 (HR, LR_x4) and CBSD68.
 """
 
@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from bars import PSNR_Y
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.diffusion.noise import generators, randn
 from dp_ir.evaluation import PSNR, Report, Table, open_dataset
 from reporting import command_line, conclude
 
+PSNR_Y = PSNR(channels="y", border=4, rounding=True)
 _GREY = (0.2989, 0.5870, 0.1140)  # MATLAB's rgb2gray, with which the grey BSD68 was made
 
 
@@ -54,12 +54,12 @@ class Denoises:
 NETWORKS: tuple[Restores | Denoises, ...] = (
     Restores("rlfn_x4.pth", 32.24),
     Restores("craft_x4.pth", 32.39),
-    Denoises("ffdnet_color.mat", {15: 33.87, 25: 31.21, 50: 27.96}),
+    Denoises("ffdnet_color.pth", {15: 33.87, 25: 31.21, 50: 27.96}),
     Denoises("dncnn_25.pth", {25: 29.23}, grey=True, stated={"sigma_range": (25 / 255, 25 / 255)}),
 )
 
 
-def restored(entry: Restores, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]) -> float:
+def restored(entry: Restores, network: LoadedNetwork, data: Path, follow: Callable[..., Iterable[Any]]) -> float:
     """Mean PSNR-Y on Set5."""
     pairs = open_dataset(data / "Set5", scale=4)
     values = []
@@ -70,7 +70,7 @@ def restored(entry: Restores, network: GuardedNetwork, data: Path, follow: Calla
 
 
 def denoised(
-    entry: Denoises, level: int, network: GuardedNetwork, data: Path, follow: Callable[..., Iterable[Any]]
+    entry: Denoises, level: int, network: LoadedNetwork, data: Path, follow: Callable[..., Iterable[Any]]
 ) -> float:
     """Mean PSNR on the images of CBSD68, made grey where the network is."""
     images, metric = open_dataset(data / "CBSD68", degrade=lambda clean, **_: clean), PSNR()
@@ -103,7 +103,7 @@ def rows(
         yield _name(network), what, published, denoised(entry, level, network, data, follow)
 
 
-def _name(network: GuardedNetwork) -> str:
+def _name(network: LoadedNetwork) -> str:
     assert network.record is not None
     return str(network.record.config.get("network", network.record.architecture))
 

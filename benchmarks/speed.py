@@ -25,15 +25,15 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
+from dp_ir.datasets.pairs import ImagePair
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation import Bar, Report, Table, flops, make_metrics, open_dataset
-from dp_ir.evaluation.baselines import DDRM, DiffPIR
-from dp_ir.evaluation.dataset import ImagePair
-from dp_ir.evaluation.method import Observation
-from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.evaluation.methods.baselines import DDRM, DiffPIR
+from dp_ir.evaluation.methods.method import Observation
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.precision import uses_bfloat16
+from dp_ir.runtime.allocator import keep_freed_memory
+from dp_ir.runtime.precision import uses_bfloat16
 from dp_ir.tasks import get_task
 from large_images import figures as large_images
 from reporting import command_line, conclude
@@ -84,11 +84,11 @@ def inputs(kind: str, scale: int) -> tuple[Tensor, ...]:
 
 def timed(restoration: Restoration, repeats: int) -> Figures:
     """Seconds of the whole restoration and of each network in it."""
-    scale = restoration.infos["restorer"].scale or 1
+    scale = restoration.networks["restorer"].info.scale or 1
     (observation,) = inputs("restorer", scale)
     figures: Figures = {"restoration": seconds(lambda: restoration(observation, seed=0), repeats)}
     with torch.inference_mode():
-        for kind, network in restoration._networks.items():
+        for kind, network in restoration.networks.items():
             arguments = inputs(kind, scale)
             figures[kind] = seconds(lambda network=network, arguments=arguments: network(*arguments), repeats)
     return figures
@@ -127,7 +127,7 @@ def run_ours(options: argparse.Namespace) -> Figures:
     figures["bfloat16"] = uses_bfloat16("auto", default.device)
     figures["ceiling"] = {name: ceiling(getattr(torch, name), options.repeats) for name in ("float32", "bfloat16")}
     figures["flops"] = {
-        kind: flops(network, *inputs(kind, default.infos["restorer"].scale or 1))
+        kind: flops(network.module, *inputs(kind, default.networks["restorer"].info.scale or 1))
         for kind, network in default.networks.items()
     }
     figures["scores"] = {
@@ -154,11 +154,11 @@ def run_engine(options: argparse.Namespace) -> Figures:
 def run_peers(options: argparse.Namespace) -> Figures:
     """The peers' way with the same networks, as plain PyTorch runs them; and ours again, for the ratio."""
     plain = plain_restoration(options.bundle)
-    denoiser = plain._networks["denoiser"]
-    info = plain.infos["denoiser"]
+    denoiser = plain.networks["denoiser"]
+    info = plain.networks["denoiser"].info
     top = (info.sigma_range or (0.0, 1.0))[1]
     tau = int(plain.schedule.step(top) + 1e-6)
-    parts = {"denoiser": GuardedNetwork("denoiser", denoiser.network, info, device="cpu")}
+    parts = {"denoiser": LoadedNetwork("denoiser", denoiser.module, info, device="cpu")}
     methods: dict[str, Callable[[ImagePair], Tensor]] = {
         f"sampling from T, {CALLS} ancestral steps": lambda pair: (
             plain(pair.observation, seed=0, tau=tau, steps=CALLS, sampler="ddpm").image

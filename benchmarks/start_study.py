@@ -21,13 +21,13 @@ from rich.console import Console
 from scipy.optimize import brentq
 from torch import Tensor
 
+from dp_ir.degradation.chance import image_generator
 from dp_ir.degradation.photo import gaussian_blur
 from dp_ir.evaluation import Report, Table, make_metrics
-from dp_ir.evaluation.fusion_forms import photographs
-from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.evaluation.ablations.fusion_forms import photographs
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.runtime.allocator import keep_freed_memory
 from dp_ir.tasks import get_task
-from dp_ir.tasks.task import image_generator
 from reporting import command_line, conclude
 
 DIAL = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)

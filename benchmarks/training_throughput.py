@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dp_ir.evaluation import Bar, Report, Table
-from dp_ir.evaluation.judges import judges
+from dp_ir.evaluation.metrics.training_metrics import judges
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress
 from reporting import command_line, conclude

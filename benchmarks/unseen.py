@@ -26,14 +26,14 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from dp_ir.degradation.chance import image_generator
 from dp_ir.errors import DataError
-from dp_ir.evaluation import PSNR, Metric, NoiseControl, Report, Scores, Table, noise_control, open_dataset, score
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import Interpolation
-from dp_ir.evaluation.metric_names import border_of
+from dp_ir.evaluation import PSNR, Metric, NoiseControl, Report, Table, noise_control, open_dataset
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.restoration_methods import Interpolation
+from dp_ir.evaluation.metrics.names import border_of
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
-from dp_ir.tasks.task import image_generator
 from reporting import command_line, conclude
 from unseen_features import FeatureDistance, behaviour, load_backbone
 from unseen_text import (
@@ -78,6 +78,25 @@ class Made:
     calls: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """One method on one set: the values of each image and their mean, by judge, and the calls of each network."""
+
+    method: str
+    dataset: str
+    values: Mapping[str, float]
+    per_image: Mapping[str, Sequence[float]]
+    calls: Mapping[str, int]
+
+    @classmethod
+    def of(cls, method: str, material: Material, made: Made, judges: Sequence[Metric]) -> Scores:
+        """Judge what a method made of a set."""
+        pairs = list(zip(made.images, material.targets, strict=True))
+        per_image = {judge.name: torch.cat([judge(*pair) for pair in pairs]).tolist() for judge in judges}
+        means = {name: sum(values) / len(values) for name, values in per_image.items()}
+        return cls(method, material.name, means, per_image, made.calls)
+
+
 class Measurement:
     """One run of this command: pipeline, judges, reader and report."""
 
@@ -106,7 +125,7 @@ class Measurement:
 
     def _intro(self) -> list[str]:
         settings = self.pipeline.settings
-        seen = self.pipeline.infos["fusion"].detail
+        seen = self.pipeline.networks["fusion"].info.detail
         dial = "nowhere" if seen is None else f"from {seen:g} on"
         intro = []
         if "features" in self.options.only:
@@ -206,14 +225,9 @@ class Measurement:
             for judge in self.track(self.judges, f"{material.name}, noise control")
         }
         psnr = PSNR(border=border_of(self.task), rounding=True)
-        scores = {
-            method: score(
-                method, material.name, entry.images, material.targets, [psnr, *self.judges], calls=entry.calls
-            )
-            for method, entry in made.items()
-        }
+        scores = {method: Scores.of(method, material, entry, [psnr, *self.judges]) for method, entry in made.items()}
         noisy = {
-            judge.name: score(NOISE, material.name, controls[judge.name].images, material.targets, [psnr, judge])
+            judge.name: Scores.of(NOISE, material, Made(controls[judge.name].images), [psnr, judge])
             for judge in self.judges
         }
         self.report.data.setdefault("scores", []).extend(vars(entry) for entry in [*scores.values(), *noisy.values()])

@@ -23,9 +23,9 @@ from torch import Tensor
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import Bar, Metric
-from dp_ir.evaluation.lpips import Scale
-from dp_ir.evaluation.metrics import check_pair, round_to_8_bit
-from dp_ir.evaluation.noise_control import add_noise
+from dp_ir.evaluation.metrics.lpips import Scale
+from dp_ir.evaluation.metrics.metric import check_pair, round_to_8_bit
+from dp_ir.evaluation.metrics.noise_control import add_noise
 
 _POOLING = ("AveragePool", "MaxPool")
 _EPSILON = 1e-8

@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.report import Table
-from dp_ir.evaluation.statistics import paired_p_value
+from dp_ir.evaluation.report.document import Table
+from dp_ir.evaluation.report.statistics import paired_p_value
 from unseen_features import to_8_bit
 
 PACKAGE = "rapidocr_onnxruntime"

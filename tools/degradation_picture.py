@@ -23,9 +23,9 @@ from dp_ir.degradation.motion_blur import GAMMA, average, motion_blur, random_mo
 from dp_ir.degradation.synthetic_burst import FRAMES, SCALE, synthetic_burst
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.image import read_image, to_tensor
-from dp_ir.image.burst import unpack
-from dp_ir.image.camera import encode
-from dp_ir.image.demosaicking import demosaick_bilinear
+from dp_ir.image.raw.burst import unpack
+from dp_ir.image.raw.camera import encode
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 
 Tile = tuple[str, Tensor]
 GAP, TEXT, SIDE = 6, 18, 192

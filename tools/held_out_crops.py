@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from dp_ir.errors import DPIRError
-from dp_ir.evaluation.fusion_forms import photographs
-from dp_ir.evaluation.image_records import store_image
+from dp_ir.evaluation.ablations.fusion_forms import photographs
+from dp_ir.evaluation.runner.image_records import store_image
 
 
 def main() -> int:

@@ -24,9 +24,9 @@ from torch import Tensor
 from compare_picture import compose
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.image import read_image, to_tensor
-from dp_ir.image.burst import pack
-from dp_ir.image.camera import Camera
-from dp_ir.image.demosaicking import demosaick_bilinear
+from dp_ir.image.raw.burst import pack
+from dp_ir.image.raw.camera import Camera
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks.choice import suited_bundle
 from dp_ir.training.data import is_held_out
@@ -176,7 +176,7 @@ def row(kind: str, photos: Path, raw: Path | None, work: Path) -> Image.Image:
     height, width = picture.size
     bundle = "clean" if kind == "camera" else suited_bundle(width, height)
     restore = Restoration.from_pretrained(bundle, device="cpu")
-    scale = restore.infos["restorer"].scale or 1
+    scale = restore.networks["restorer"].info.scale or 1
     shown = PART if scale == 1 else SMALL
     left, top = max(0, (width - shown[0]) // 2), max(0, (height - shown[1]) // 2)
     crop = tuple(scale * value for value in (left, top, min(shown[0], width), min(shown[1], height)))

@@ -1,6 +1,6 @@
 """DP-IR: perceptual image restoration with modular diffusion (arXiv 2411.05993).
 
-The names below are handed on from their floors when they are first used, so that importing this package is quick.
+The names below are handed on from their packages when they are first used, so that importing this package is quick.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from dp_ir.diffusion.schedule import NoiseSchedule
     from dp_ir.errors import DPIRError
     from dp_ir.image import Picture, read_image, write_image
-    from dp_ir.restoration.allocator import keep_freed_memory
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
+    from dp_ir.runtime.allocator import keep_freed_memory
 
     __version__: str
 
@@ -26,7 +26,7 @@ _HOMES = {
     "Picture": "dp_ir.image",
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
-    "keep_freed_memory": "dp_ir.restoration.allocator",
+    "keep_freed_memory": "dp_ir.runtime.allocator",
     "load_denoiser": "dp_ir.checkpoints.loading",
     "load_network": "dp_ir.checkpoints.network_file",
     "load_restorer": "dp_ir.checkpoints.loading",

@@ -13,7 +13,7 @@ from torch import nn
 from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.bundle import read_bundle
 from dp_ir.checkpoints.loading import read_network
-from dp_ir.checkpoints.outline import no_more_parameters_than
+from dp_ir.checkpoints.size_guard import no_more_parameters_than
 from dp_ir.errors import BundleError, CheckpointError, DPIRError, ScheduleError
 from dp_ir.restoration.pipeline import Restoration
 

@@ -46,7 +46,7 @@ def test_what_is_here_is_never_asked_for(hub, tmp_path):
     assert hub[1] == []
 
 
-@pytest.mark.parametrize("name", ["gone.pth", "runs/gone.safetensors", "/gone/x.pt", "x.MAT"])
+@pytest.mark.parametrize("name", ["gone.pth", "runs/gone.safetensors", "/gone/x.pt", "x.CKPT"])
 def test_a_weight_file_that_is_not_there_is_no_bundle(hub, name):
     assert locate_file(name) == Path(name)
     assert hub[1] == []

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from dp_ir.checkpoints.layouts.bsrt import LAYOUT
-from dp_ir.networks.bsrt import BSRT
+from dp_ir.networks.bsrt.detect import DETECTOR
+from dp_ir.networks.bsrt.model import BSRT
 
 TINY: dict[str, Any] = {"embed_dim": 12, "depths": (1, 2), "num_heads": (2, 3), "n_feats": 8, "deform_groups": 4}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -27,9 +27,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def test_config_is_read_off_names_and_shapes(variant: str) -> None:
     with torch.device("meta"):
         network = BSRT(**VARIANTS[variant])
-    state = LAYOUT.rename(network.state_dict())
-    assert LAYOUT.matches(state)
-    config = LAYOUT.config(state)
+    state = DETECTOR.rename(network.state_dict())
+    assert DETECTOR.matches(state)
+    config = DETECTOR.config(state)
     assert config == network.config
     with torch.device("meta"):
         rebuilt = BSRT(**config)
@@ -44,4 +44,4 @@ def test_other_families_do_not_match() -> None:
     flow = {name: value for name, value in state.items() if name.startswith("spynet.")}
     swin = {name: value for name, value in state.items() if name.startswith(("layers.", "conv_first."))}
     for foreign in (flow, swin, {}):
-        assert not LAYOUT.matches(LAYOUT.rename(foreign))
+        assert not DETECTOR.matches(DETECTOR.rename(foreign))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dp_ir.checkpoints.layouts.drunet import LAYOUT
-from dp_ir.networks.drunet import DRUNet
+from dp_ir.networks.drunet.detect import DETECTOR
+from dp_ir.networks.drunet.model import DRUNet
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ from dp_ir.networks.drunet import DRUNet
 )
 def test_the_hyper_parameters_come_from_the_state_dict(config):
     network = DRUNet(**config)
-    state = LAYOUT.rename(network.state_dict())
-    assert LAYOUT.matches(state)
-    assert LAYOUT.config(state) == network.config
+    state = DETECTOR.rename(network.state_dict())
+    assert DETECTOR.matches(state)
+    assert DETECTOR.config(state) == network.config
 
 
 def test_other_state_dicts_do_not_match():
     state = DRUNet(nc=[4, 4, 4, 4], nb=1).state_dict()
-    assert not LAYOUT.matches({})
-    assert not LAYOUT.matches({name: value for name, value in state.items() if name != "m_up3.0.weight"})
+    assert not DETECTOR.matches({})
+    assert not DETECTOR.matches({name: value for name, value in state.items() if name != "m_up3.0.weight"})

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from dp_ir.checkpoints.layouts.guided_unet import LAYOUT
-from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser, GuidedUNet
+from dp_ir.networks.guided_unet.detect import DETECTOR
+from dp_ir.networks.guided_unet.model import GuidedDiffusionDenoiser, GuidedUNet
 
 IMPROVED = {"num_heads": 4, "resblock_updown": False}
 
@@ -54,9 +54,9 @@ def _released(config, **schedule):
 )
 def test_hyper_parameters_are_found(config, schedule):
     state, expected = _released(config, **schedule)
-    renamed = LAYOUT.rename(state)
-    assert LAYOUT.matches(renamed)
-    found = LAYOUT.config(renamed)
+    renamed = DETECTOR.rename(state)
+    assert DETECTOR.matches(renamed)
+    found = DETECTOR.config(renamed)
     assert json.loads(json.dumps(found)) == found
     with torch.device("meta"):
         rebuilt = GuidedDiffusionDenoiser(**found)
@@ -69,25 +69,25 @@ def test_hyper_parameters_are_found(config, schedule):
 def test_a_denoiser_saved_by_this_package_is_known_again():
     _, denoiser = _released({"model_channels": 64, "channel_mult": [1, 2], "attention_rates": [2]})
     state = denoiser.state_dict()
-    assert LAYOUT.rename(state) == state
-    assert LAYOUT.matches(state)
+    assert DETECTOR.rename(state) == state
+    assert DETECTOR.matches(state)
 
 
 def test_networks_with_classes_are_refused():
     state = dict(_released({"model_channels": 64, "channel_mult": [1]})[0])
     state["label_emb.weight"] = torch.zeros(1000, 256, device="meta")
     with pytest.raises(ValueError, match="1000 classes"):
-        LAYOUT.config(LAYOUT.rename(state))
+        DETECTOR.config(DETECTOR.rename(state))
 
 
 def test_networks_that_enlarge_are_refused():
     state = dict(_released({"model_channels": 64, "channel_mult": [1]})[0])
     state["input_blocks.0.0.weight"] = torch.zeros(64, 6, 3, 3, device="meta")
     with pytest.raises(ValueError, match="6 channels to 6"):
-        LAYOUT.config(LAYOUT.rename(state))
+        DETECTOR.config(DETECTOR.rename(state))
 
 
 def test_other_families_are_left_alone():
     state = {"time_embed.0.weight": torch.zeros(4, 1), "input_blocks.0.0.weight": torch.zeros(4, 3, 3, 3)}
-    assert LAYOUT.rename(state) == state
-    assert not LAYOUT.matches(state)
+    assert DETECTOR.rename(state) == state
+    assert not DETECTOR.matches(state)

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from dp_ir.checkpoints.layouts.mirnet import LAYOUT
 from dp_ir.networks import MIRNet, mirnet_s
+from dp_ir.networks.mirnet.detect import DETECTOR
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from dp_ir.networks import MIRNet, mirnet_s
 )
 def test_hyper_parameters_are_found(config):
     network = MIRNet(**config)
-    state = LAYOUT.rename(network.state_dict())
-    assert LAYOUT.matches(state)
-    found = LAYOUT.config(state)
+    state = DETECTOR.rename(network.state_dict())
+    assert DETECTOR.matches(state)
+    found = DETECTOR.config(state)
     assert json.loads(json.dumps(found)) == found
     rebuilt = MIRNet(**found)
     assert rebuilt.config == network.config
@@ -34,18 +34,18 @@ def test_hyper_parameters_are_found(config):
 
 def test_released_and_small_forms_are_told_apart():
     released, small = MIRNet(), mirnet_s()
-    assert MIRNet(**LAYOUT.config(released.state_dict())).config == released.config
-    assert LAYOUT.config(small.state_dict())["sigma_map"] is True
+    assert MIRNet(**DETECTOR.config(released.state_dict())).config == released.config
+    assert DETECTOR.config(small.state_dict())["sigma_map"] is True
 
 
 def test_other_channels_are_refused():
     state = dict(MIRNet(n_feat=8, n_rrg=1, n_msrb=1, height=1).state_dict())
     state["conv_in.weight"] = torch.zeros(8, 7, 3, 3)
     with pytest.raises(ValueError, match="7 channels to 3"):
-        LAYOUT.config(state)
+        DETECTOR.config(state)
 
 
 def test_other_families_are_left_alone():
     state = {"conv_in.weight": torch.zeros(4, 3, 3, 3), "conv_out.weight": torch.zeros(3, 4, 3, 3)}
-    assert LAYOUT.rename(state) == state
-    assert not LAYOUT.matches(state)
+    assert DETECTOR.rename(state) == state
+    assert not DETECTOR.matches(state)

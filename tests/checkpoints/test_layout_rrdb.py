@@ -10,8 +10,8 @@ import torch
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
-from dp_ir.checkpoints.layouts.rrdb import LAYOUT
-from dp_ir.networks.rrdb import RRDBNet
+from dp_ir.networks.rrdb.detect import DETECTOR
+from dp_ir.networks.rrdb.model import RRDBNet
 
 SMALL: dict[str, Any] = {"num_feat": 6, "num_block": 2, "num_grow_ch": 4}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -53,9 +53,9 @@ def test_config_and_weights_are_read_in_every_naming(variant: str) -> None:
     network = RRDBNet(**{**SMALL, **VARIANTS[variant]})
     state = network.state_dict()
     for naming in (state, _second_naming(state), _third_naming(state, network.config)):
-        renamed = LAYOUT.rename(naming)
-        assert LAYOUT.matches(renamed)
-        assert LAYOUT.config(renamed) == network.config
+        renamed = DETECTOR.rename(naming)
+        assert DETECTOR.matches(renamed)
+        assert DETECTOR.config(renamed) == network.config
         assert renamed.keys() == state.keys()
         assert all(renamed[name] is state[name] for name in state)
 
@@ -65,13 +65,13 @@ def test_third_naming_is_that_of_an_independent_implementation(scale: int, plus:
     theirs = ESRGAN(num_filters=6, num_blocks=1, scale=scale, plus=plus).state_dict()
     ours = RRDBNet(num_feat=6, num_block=1, num_grow_ch=32, scale=scale, plus=plus)
     assert _third_naming(ours.state_dict(), ours.config).keys() == theirs.keys()
-    assert LAYOUT.config(LAYOUT.rename(theirs)) == ours.config
+    assert DETECTOR.config(DETECTOR.rename(theirs)) == ours.config
 
 
 def test_other_families_are_left_alone() -> None:
     network = RRDBNet(**SMALL)
     longer = {**_third_naming(network.state_dict(), network.config), "f_block.0.weight": torch.ones(1)}
     for foreign in (longer, {"conv_first.weight": torch.ones(1), "body.0.weight": torch.ones(1)}, {}):
-        renamed = LAYOUT.rename(foreign)
+        renamed = DETECTOR.rename(foreign)
         assert renamed is foreign
-        assert not LAYOUT.matches(renamed)
+        assert not DETECTOR.matches(renamed)

@@ -10,8 +10,8 @@ from spandrel.architectures.HAT import HAT
 from spandrel.architectures.SwinIR import SwinIR as Reference
 from torch import Tensor
 
-from dp_ir.checkpoints.layouts.swinir import LAYOUT
-from dp_ir.networks.swinir import SwinIR
+from dp_ir.networks.swinir.detect import DETECTOR
+from dp_ir.networks.swinir.model import SwinIR
 
 SMALL: dict[str, Any] = {"img_size": 24, "embed_dim": 12, "depths": [2, 1, 4], "num_heads": [2, 1, 3]}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -30,9 +30,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def _load(state: dict[str, Tensor]) -> SwinIR:
     """As the loader does: rename, recognise, infer, and load strictly."""
-    renamed = LAYOUT.rename(state)
-    assert LAYOUT.matches(renamed)
-    network = SwinIR(**LAYOUT.config(renamed))
+    renamed = DETECTOR.rename(state)
+    assert DETECTOR.matches(renamed)
+    network = SwinIR(**DETECTOR.config(renamed))
     network.load_state_dict(dict(renamed))
     return network
 
@@ -75,6 +75,6 @@ def test_other_families_are_left_alone() -> None:
     hat = HAT(img_size=16, window_size=8, embed_dim=12, depths=[2], num_heads=[2], squeeze_factor=2).state_dict()
     burst = {**SwinIR(**SMALL).state_dict(), "spynet.mean": torch.zeros(1), "fusion.weight": torch.zeros(1)}
     for foreign in (hat, burst, {"weight": torch.zeros(2)}, {}):
-        renamed = LAYOUT.rename(foreign)
+        renamed = DETECTOR.rename(foreign)
         assert renamed is foreign
-        assert not LAYOUT.matches(renamed)
+        assert not DETECTOR.matches(renamed)

@@ -10,15 +10,15 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.DnCNN import DnCNN
 from torch import nn
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES, architecture_of, build
+from dp_ir.checkpoints.architectures import architecture_of, build
 from dp_ir.checkpoints.bundle import Bundle, BundleSettings, write_bundle
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
-from dp_ir.checkpoints.layouts import LAYOUTS
+from dp_ir.checkpoints.foreign.recognition import recognise
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer, read_network
 from dp_ir.checkpoints.network_file import describe, load_network, save_network
-from dp_ir.checkpoints.recognition import recognise
 from dp_ir.errors import BundleError, CheckpointError, MissingExtraError, NetworkContractError
+from dp_ir.networks import ARCHITECTURES, DETECTORS
 
 
 def network(name, seed=0):
@@ -39,7 +39,7 @@ def rlfn_file(tmp_path):
     return published(tmp_path, network("rlfn"))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.architecture)
+@pytest.mark.parametrize("layout", DETECTORS.values(), ids=DETECTORS)
 def test_every_published_architecture_is_recognised_by_its_weights_alone(tmp_path, layout):
     module = network(layout.architecture)
     loaded, record = read_network(published(tmp_path, module))
@@ -55,7 +55,7 @@ def test_every_published_architecture_is_recognised_by_its_weights_alone(tmp_pat
 def test_at_most_one_layout_matches(name):
     with torch.device("meta"):
         state = {key.removeprefix("network."): value for key, value in build(name, SMALL[name]).state_dict().items()}
-    matching = [layout.architecture for layout in LAYOUTS if layout.matches(layout.rename(state))]
+    matching = [layout.architecture for layout in DETECTORS.values() if layout.matches(layout.rename(state))]
     assert matching == ([name] if name in PUBLISHED else [])
 
 
@@ -95,10 +95,10 @@ def test_other_precisions_become_float32(tmp_path, precision):
 
 def test_modules_and_functions_are_taken_as_they_are():
     module = nn.Conv2d(3, 3, 3, padding=1)
-    loaded = load_restorer(module, probe=False, scale=1, half_safe=True)
-    assert loaded.network is module
+    loaded = load_restorer(module, probe=False, scale=1, supports_bfloat16=True)
+    assert loaded.module is module
     assert loaded.record is None
-    assert loaded.info == NetworkInfo(scale=1, half_safe=True)
+    assert loaded.info == NetworkInfo(scale=1, supports_bfloat16=True)
     own = load_restorer(network("rlfn"), probe=False)
     assert own.record.architecture == "rlfn"
     again = load_restorer(own, probe=False, value_range=(0, 1))
@@ -110,7 +110,7 @@ def test_what_is_stated_wins_and_is_kept_in_files(tmp_path, rlfn_file):
     restorer = load_restorer(rlfn_file, probe=False, value_range=(-1, 1), tiling="supported")
     assert restorer.info.value_range == (-1.0, 1.0)
     assert restorer.record.info == {"value_range": [-1.0, 1.0], "tiling": "supported"}
-    save_network(tmp_path / "net.safetensors", restorer.network, kind="restorer", info=restorer.info)
+    save_network(tmp_path / "net.safetensors", restorer.module, kind="restorer", info=restorer.info)
     again = load_restorer(tmp_path / "net.safetensors", probe=False)
     assert again.info == restorer.info
     assert again.record.sha256 == restorer.record.sha256
@@ -176,18 +176,18 @@ def test_what_spandrel_knows_is_loaded_unclamped_and_differentiable(compact_file
 
 def test_a_network_of_spandrel_has_an_identity_and_a_file(tmp_path, compact_file):
     restorer = load_restorer(compact_file[0], probe=False)
-    record = save_network(tmp_path / "net.safetensors", restorer.network, kind="restorer")
+    record = save_network(tmp_path / "net.safetensors", restorer.module, kind="restorer")
     loaded, found = load_network(tmp_path / "net.safetensors")
     assert found == record
     assert found.sha256 == restorer.record.sha256
     assert architecture_of(loaded) == "spandrel"
     observation = torch.rand(1, 3, 8, 8)
-    assert torch.allclose(loaded(observation), restorer.network(observation), atol=1e-6)
+    assert torch.allclose(loaded(observation), restorer.module(observation), atol=1e-6)
 
 
 def test_without_spandrel_the_extra_is_named(tmp_path, compact_file, monkeypatch):
     path, _ = compact_file
-    save_network(tmp_path / "net.safetensors", load_restorer(path, probe=False).network, kind="restorer")
+    save_network(tmp_path / "net.safetensors", load_restorer(path, probe=False).module, kind="restorer")
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(CheckpointError, match=r"dp-ir\[zoo\]"):
         load_restorer(path)
@@ -262,7 +262,7 @@ def test_a_network_without_values_is_named():
     with torch.device("meta"):
         empty = build("rlfn", SMALL["rlfn"])
     with pytest.raises(NetworkContractError, match=r"RLFN, cannot be moved to cpu .*load its weights first"):
-        GuardedNetwork("restorer", empty)
+        LoadedNetwork("restorer", empty)
 
 
 @pytest.mark.parametrize(
@@ -277,3 +277,44 @@ def test_a_network_without_values_is_named():
 def test_functions_that_return_something_else_are_named(network, sentence):
     with pytest.raises(NetworkContractError, match=sentence):
         load_restorer(network, probe=False, scale=1)(torch.rand(1, 3, 8, 8))
+
+
+MINE = """
+import torch
+from torch import nn
+
+class Double(nn.Module):
+    def forward(self, y):
+        return y.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+double = Double()
+
+def enlarge(y):
+    return double(y)
+
+def make():
+    return double
+
+def broken():
+    raise RuntimeError("no such weights")
+
+number = 7
+"""
+
+
+@pytest.mark.parametrize("name", ["Double", "double", "enlarge", "make"])
+def test_a_python_file_gives_a_network(tmp_path, name):
+    (tmp_path / "mine.py").write_text(MINE)
+    image = torch.rand(1, 3, 4, 5)
+    loaded = load_restorer(f"{tmp_path}/mine.py:{name}", scale=2, probe=False)
+    assert torch.equal(loaded(image), image.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("number", "gives a int"), ("missing", "gives nothing"), ("broken", "no such weights"), ("other", "no file")],
+)
+def test_a_python_file_that_gives_none_is_named(tmp_path, name, said):
+    (tmp_path / "mine.py").write_text(MINE)
+    with pytest.raises(CheckpointError, match=said):
+        load_restorer(f"{tmp_path}/{'mine' if name != 'other' else 'others'}.py:{name}")

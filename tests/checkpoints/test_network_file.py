@@ -7,10 +7,11 @@ import torch
 from small_networks import SMALL
 from torch import nn
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES, build
+from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.network_file import describe, load_network, read_record, save_network
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, write_safetensors
 from dp_ir.errors import CheckpointError
+from dp_ir.networks import ARCHITECTURES
 
 
 def small(name, seed=0):

@@ -9,10 +9,10 @@ from torch import nn
 
 from dp_ir.checkpoints.bundle import zoo_folder
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import load_network
-from dp_ir.checkpoints.probe import ProbeWarning, probe
-from dp_ir.checkpoints.probe_picture import ALL_THE_SAME
+from dp_ir.checkpoints.units.probe import ProbeWarning, probe
+from dp_ir.checkpoints.units.probe_picture import ALL_THE_SAME
 from dp_ir.errors import NetworkContractError
 
 UNIT, BYTE, SIGNED = (0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)
@@ -64,7 +64,7 @@ def enlarge(scale, mode="bicubic"):
 def check(kind, network, **info):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probe(GuardedNetwork(kind, network, NetworkInfo(**info)))
+        probe(LoadedNetwork(kind, network, NetworkInfo(**info)))
 
 
 def finding(kind, network, **info):
@@ -190,7 +190,7 @@ def test_what_is_right_at_one_level_only_is_no_finding(denoiser):
         return denoiser(noisy, sigma) if sigma < 0.07 else noisy - denoiser(noisy, sigma)
 
     with pytest.warns(ProbeWarning):
-        probe(GuardedNetwork("denoiser", by_units(lambda noisy, _: noisy, moody)))
+        probe(LoadedNetwork("denoiser", by_units(lambda noisy, _: noisy, moody)))
 
 
 @pytest.mark.parametrize(("lost", "stays"), [(0.05, True), (0.15, False)])
@@ -253,7 +253,7 @@ def test_grey_denoisers_are_tried_in_grey():
 @pytest.mark.parametrize("network", [lambda noisy, sigma: noisy, lambda noisy, sigma: noisy * 0])
 def test_a_denoiser_that_removes_nothing_is_warned_of(network):
     with pytest.warns(ProbeWarning, match=r"left .* the noise on a test picture") as caught:
-        probe(GuardedNetwork("denoiser", network))
+        probe(LoadedNetwork("denoiser", network))
     assert caught[0].filename == __file__
 
 
@@ -288,7 +288,7 @@ def test_a_restorer_that_breaks_the_local_means_is_told():
     assert "local means" in finding("restorer", lambda y: enlarge(2)(y).clamp(0, 1), value_range=BYTE)
     made = Made(lambda y: enlarge(3)(y).clamp(0.3, 0.6), BYTE)
     with pytest.warns(ProbeWarning, match="local means"):  # no range is clearly right
-        probe(GuardedNetwork("restorer", made, NetworkInfo(value_range=SIGNED)))
+        probe(LoadedNetwork("restorer", made, NetworkInfo(value_range=SIGNED)))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 7, 8])
@@ -319,12 +319,12 @@ def test_a_deblurring_network_is_tried_on_a_blurred_picture():
 @pytest.mark.parametrize("network", [Made(lambda y: y.clamp(0, 1) ** 0.4), lambda y: y + 0.2 * y.max()])
 def test_a_network_that_changes_the_light_is_no_error(network, value_range):
     with pytest.warns(ProbeWarning, match="unless it is meant to change the light"):
-        probe(GuardedNetwork("restorer", network, NetworkInfo(scale=1, value_range=value_range)))
+        probe(LoadedNetwork("restorer", network, NetworkInfo(scale=1, value_range=value_range)))
 
 
 def test_a_network_that_changes_the_light_in_one_range_only_is_no_error():
     with pytest.warns(ProbeWarning, match=r"kept better with \(0, 255\)"):
-        probe(GuardedNetwork("restorer", lambda y: y + 0.2, NetworkInfo(scale=1)))
+        probe(LoadedNetwork("restorer", lambda y: y + 0.2, NetworkInfo(scale=1)))
     check("restorer", lambda y: enlarge(2)(y) + 0.01)  # as much as an adversarial network may
 
 
@@ -392,10 +392,10 @@ def test_the_network_is_run_in_its_own_precision(kind, bfloat16):
         seen.add(torch.is_autocast_enabled("cpu"))
         return image
 
-    info = NetworkInfo(half_safe=True)
+    info = NetworkInfo(supports_bfloat16=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ProbeWarning)
-        probe(GuardedNetwork(kind, network, info, bfloat16=bfloat16))
+        probe(LoadedNetwork(kind, network, info, bfloat16=bfloat16))
     assert seen == {bfloat16}
 
 
@@ -406,7 +406,7 @@ def test_nothing_is_left_behind(fails):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    guarded = GuardedNetwork("denoiser", network)
+    guarded = LoadedNetwork("denoiser", network)
     if fails:
         with pytest.raises(NetworkContractError):
             probe(guarded)
@@ -423,14 +423,14 @@ def test_the_probe_is_deterministic():
     network = Stateful()
     for _ in range(2):
         torch.rand(3)
-        probe(GuardedNetwork("denoiser", network))
+        probe(LoadedNetwork("denoiser", network))
     half = len(network.seen) // 2
     assert network.seen[:half] == network.seen[half:]
 
 
 def test_the_place_of_the_warning_can_be_chosen():
     def load():
-        probe(GuardedNetwork("denoiser", lambda noisy, sigma: noisy), stacklevel=3)
+        probe(LoadedNetwork("denoiser", lambda noisy, sigma: noisy), stacklevel=3)
 
     with pytest.warns(ProbeWarning) as caught:
         load()

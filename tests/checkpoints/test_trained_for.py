@@ -8,9 +8,10 @@ from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.bundle import Bundle, BundleSettings, bundle_record, write_bundle
 from dp_ir.checkpoints.loading import find_record
 from dp_ir.checkpoints.network_file import NetworkRecord, describe, save_network
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, chain_settings, trained_for
+from dp_ir.checkpoints.trained_for import chain_settings, trained_for
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import BundleError, CheckpointError, ScheduleError
+from dp_ir.sampling_settings import CHAIN_SETTINGS, SETTINGS, SettingChanges
 
 SCHEDULE = NoiseSchedule.cosine(1000)
 ONE = {
@@ -47,6 +48,7 @@ def test_only_settings_of_sampling_are_taken_from_a_chain():
     assert chain_settings({**ONE, "licence": "mine", "draws": 4}) == ONE
     assert chain_settings({}) == {}
     assert set(CHAIN_SETTINGS) <= set(BundleSettings.__dataclass_fields__)
+    assert set(SettingChanges.__annotations__) == set(SETTINGS)
 
 
 @pytest.mark.parametrize(

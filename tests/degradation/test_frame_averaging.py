@@ -13,7 +13,7 @@ from PIL import Image
 from dp_ir.degradation.frame_averaging import RESPONSES, average_clips, average_frames
 from dp_ir.errors import DataError
 from dp_ir.image import read_image
-from dp_ir.image.colour import srgb_decode, srgb_encode
+from dp_ir.image.picture.colour import srgb_decode, srgb_encode
 
 ROW = np.random.default_rng(0).integers(0, 256, (8, 200, 3), dtype=np.uint8)
 

@@ -19,8 +19,8 @@ from dp_ir.degradation.synthetic_burst import (
     synthetic_burst,
 )
 from dp_ir.errors import DPIRError
-from dp_ir.image.burst import unpack
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.burst import unpack
+from dp_ir.image.raw.camera import Camera
 
 
 def seeded(seed: int) -> torch.Generator:

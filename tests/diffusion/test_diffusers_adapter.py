@@ -9,8 +9,8 @@ import torch
 from exact_priors import GAUSSIAN, TWO_GAUSSIANS, image_of
 
 from dp_ir.diffusion import NoiseSchedule, ddim, ddpm, dpmpp_2m, generators
-from dp_ir.diffusion.diffusers_adapter import SUPPORTED, diffusers_sampler
 from dp_ir.errors import MissingExtraError, ScheduleError, UnsupportedSchedulerError
+from dp_ir.integrations.diffusers_sampler import SUPPORTED, diffusers_sampler
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [
@@ -23,7 +23,7 @@ PLAIN = {"prediction_type": "sample", "timestep_spacing": "trailing"}
 
 
 def test_importing_the_package_does_not_import_diffusers():
-    code = "import sys, dp_ir.diffusion, dp_ir.diffusion.diffusers_adapter; sys.exit('diffusers' in sys.modules)"
+    code = "import sys, dp_ir.diffusion, dp_ir.integrations.diffusers_sampler; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

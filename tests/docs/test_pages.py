@@ -86,7 +86,7 @@ def pages_with_python() -> list[str]:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of probes of networks that were not trained
 @pytest.mark.parametrize("page", pages_with_python())
 def test_blocks_in_python_run(page: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recognition = importlib.import_module("dp_ir.checkpoints.recognition")
+    recognition = importlib.import_module("dp_ir.checkpoints.foreign.recognition")
     monkeypatch.setattr(recognition, "LAYOUTS", recognition.LAYOUTS)
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(PAGES[page])
     names = document.namespace

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.band_energy import BandEnergy
+from dp_ir.evaluation.metrics.band_energy import BandEnergy
 
 BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
 

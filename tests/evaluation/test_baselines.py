@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import DataError, MissingExtraError, NetworkContractError, ScheduleError, SigmaRangeError
-from dp_ir.evaluation.baselines import CCDF, DDRM, DiffPIR, SDEdit
-from dp_ir.evaluation.deepinv_samplers import ddrm, diffpir, reduction_physics
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.reduction import Reduction
+from dp_ir.evaluation.methods.baselines import CCDF, DDRM, DiffPIR, SDEdit
+from dp_ir.evaluation.methods.deepinv_samplers import ddrm, diffpir, reduction_physics
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.methods.reduction import Reduction
 
 SPREAD, NOISE = 0.1, 0.002  # of the prior, of the observation
 LEVELS = (0.005, 1.0)
@@ -31,7 +31,7 @@ def exact_denoiser(noisy, sigma):
 
 
 def denoiser(network=exact_denoiser, levels=LEVELS):
-    return GuardedNetwork("denoiser", network, NetworkInfo(sigma_range=levels))
+    return LoadedNetwork("denoiser", network, NetworkInfo(sigma_range=levels))
 
 
 class Problem:
@@ -150,7 +150,7 @@ def shrunk(noisy, sigma):
 
 def methods():
     own = {"denoiser": denoiser(shrunk)}
-    enlarging = GuardedNetwork("restorer", lambda y: imresize(y, 4), NetworkInfo(scale=4))
+    enlarging = LoadedNetwork("restorer", lambda y: imresize(y, 4), NetworkInfo(scale=4))
     return {
         "sdedit": SDEdit("SDEdit", {"restorer": enlarging, **own}, steps=3),
         "ccdf": CCDF("CCDF", own, steps=3),
@@ -187,7 +187,7 @@ def test_ccdf_and_the_pseudo_inverse_agree_with_the_observation():
 @pytest.mark.parametrize("tau", [100.0, 300.0, 600.0])
 def test_sdedit_forgets_its_start_as_the_flow_of_a_gaussian_does(tau):
     """The deterministic flow of N(1/2, s^2) from sigma to 0 scales what is off 1/2 by s / sqrt(s^2 + sigma^2)."""
-    start = GuardedNetwork("restorer", lambda y: torch.full((1, 3, 96, 96), 0.7), NetworkInfo())
+    start = LoadedNetwork("restorer", lambda y: torch.full((1, 3, 96, 96), 0.7), NetworkInfo())
     method = SDEdit("SDEdit", {"restorer": start, "denoiser": denoiser()}, tau=tau, eta=0.0, steps=150, sigma_min=0.005)
     output = method(Observation("set", "large", torch.rand(1, 3, 24, 24)), 0).image
     sigma = float(NoiseSchedule.cosine().sigma(tau))
@@ -258,8 +258,8 @@ def test_what_the_denoiser_does_not_know_is_refused():
 
 def test_without_deepinv_the_extra_is_named_before_the_first_image(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
-    monkeypatch.delitem(sys.modules, "dp_ir.evaluation.deepinv_samplers")
-    monkeypatch.delitem(sys.modules, "dp_ir.restoration.deepinv_denoiser")
+    monkeypatch.delitem(sys.modules, "dp_ir.evaluation.methods.deepinv_samplers")
+    monkeypatch.delitem(sys.modules, "dp_ir.integrations.deepinv")
     with pytest.raises(MissingExtraError, match=r"pip install 'dp-ir\[deepinv\]'"):
         parse_method("ddrm:sr4", device="cpu")
     assert parse_method("ccdf:sr4", device="cpu").name

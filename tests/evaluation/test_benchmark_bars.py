@@ -13,15 +13,15 @@ import torch
 import torchvision
 from PIL import Image
 
-from dp_ir.evaluation.metrics import PSNR
-from dp_ir.image.data_layouts import load_rgb
-from dp_ir.networks.fast_burst import FastBurst
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.fast_photo import FastPhoto
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.rlfn import RLFN
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.datasets.layouts import load_rgb
+from dp_ir.evaluation.metrics.similarity import PSNR
+from dp_ir.networks.fast_burst.model import FastBurst
+from dp_ir.networks.fast_deblur.model import FastDeblur
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_photo.model import FastPhoto
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.rlfn.model import RLFN
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -84,9 +84,9 @@ def bars(monkeypatch):
     monkeypatch.setattr(measures, "TIMES", times)
     monkeypatch.setattr(measures, "PEER_CALLS", 3)
     monkeypatch.setattr(measures, "THREADS", 1)
-    monkeypatch.setattr("dp_ir.evaluation.noise_method.DEFAULT_GRID", (0.0, 0.02, 0.04))
-    monkeypatch.setattr("dp_ir.evaluation.noise_method.TOLERANCE", 0.1)
-    monkeypatch.setattr("dp_ir.evaluation.described.restoration_cost", lambda *_: None)
+    monkeypatch.setattr("dp_ir.evaluation.runner.tuned_noise.DEFAULT_GRID", (0.0, 0.02, 0.04))
+    monkeypatch.setattr("dp_ir.evaluation.runner.tuned_noise.TOLERANCE", 0.1)
+    monkeypatch.setattr("dp_ir.evaluation.runner.described.restoration_cost", lambda *_: None)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["benchmarks/bars.py", *map(str, arguments)])

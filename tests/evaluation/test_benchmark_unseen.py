@@ -14,9 +14,9 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from dp_ir.errors import DataError  # noqa: E402
-from dp_ir.networks.fast_sr import FastSR  # noqa: E402
-from dp_ir.networks.fusion_fast import FastFusion  # noqa: E402
-from dp_ir.networks.unet_denoiser import UNetDenoiser  # noqa: E402
+from dp_ir.networks.fast_fusion.model import FastFusion  # noqa: E402
+from dp_ir.networks.fast_sr.model import FastSR  # noqa: E402
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser  # noqa: E402
 from dp_ir.restoration.pipeline import Restoration  # noqa: E402
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -8,25 +8,26 @@ import torch
 from PIL import Image
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
+from dp_ir.datasets.opening import open_dataset
+from dp_ir.datasets.pairs import PairedImages
+from dp_ir.degradation.chance import image_generator
 from dp_ir.degradation.synthetic_burst import synthetic_burst
 from dp_ir.errors import DataError
-from dp_ir.evaluation.dataset import PairedImages
-from dp_ir.evaluation.evaluate import evaluate
-from dp_ir.evaluation.layouts import open_dataset
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import Interpolation, RestorationMethod, RestorerMethod, parse_method
-from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metrics
-from dp_ir.evaluation.metrics import PSNR, LinearPSNR
-from dp_ir.evaluation.stored import TARGET, stored_image
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.methods.restoration_methods import Interpolation, RestorationMethod, RestorerMethod
+from dp_ir.evaluation.metrics.names import border_of, default_metrics, make_metrics
+from dp_ir.evaluation.metrics.similarity import PSNR, LinearPSNR
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.evaluation.runner.stored_paths import TARGET, stored_image
 from dp_ir.image import read_image
-from dp_ir.image.burst import Burst, pack
-from dp_ir.image.camera import Camera
-from dp_ir.image.demosaicking import demosaick_bilinear
-from dp_ir.image.synthetic_burst import write_synthetic_burst
+from dp_ir.image.raw.burst import Burst, pack
+from dp_ir.image.raw.camera import Camera
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
+from dp_ir.image.raw.synthetic_burst import write_synthetic_burst
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
-from dp_ir.tasks.task import image_generator
 
 CAMERA = Camera(torch.tensor([2.0, 1.0, 1.6]), torch.tensor([[1.5, -0.4, -0.1], [-0.2, 1.4, -0.2], [0.0, -0.5, 1.5]]))
 
@@ -114,7 +115,7 @@ class TestMethods:
 
     def test_a_restorer_is_rendered(self, folder):
         pair = open_dataset(folder)[0]
-        network = GuardedNetwork("restorer", enlarge, INFO, device=torch.device("cpu"))
+        network = LoadedNetwork("restorer", enlarge, INFO, device=torch.device("cpu"))
         output = RestorerMethod("enlarge", network)(as_observation(pair), 0)
         torch.testing.assert_close(output.image, pair.camera.render(enlarge(pair.observation)))
         one = RestorerMethod("one", network, 1)
@@ -125,14 +126,15 @@ class TestMethods:
 
     def test_a_restoration_takes_the_burst(self, folder):
         pair = open_dataset(folder)[0]
-        restoration = Restoration.from_parts(restorer=GuardedNetwork("restorer", enlarge, INFO), tau=0, device="cpu")
+        restoration = Restoration.from_parts(restorer=LoadedNetwork("restorer", enlarge, INFO), tau=0, device="cpu")
         output = RestorationMethod("bundle", restoration)(as_observation(pair), 0)
         expected = pair.camera.render(enlarge(pair.observation))
         torch.testing.assert_close(output.image, expected, atol=1e-6, rtol=0)
 
     def test_frames_are_a_setting_of_restorers(self, monkeypatch):
         monkeypatch.setattr(
-            "dp_ir.evaluation.methods.load_restorer", lambda source, **stated: GuardedNetwork("restorer", enlarge, INFO)
+            "dp_ir.evaluation.methods.restoration_methods.load_restorer",
+            lambda source, **stated: LoadedNetwork("restorer", enlarge, INFO),
         )
         method = parse_method("restorer:x.pth,frames=1", device="cpu")
         assert (method.name, method.frames) == ("x (frames=1)", 1)

@@ -20,10 +20,10 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dp_ir.degradation.bicubic import imresize
-from dp_ir.evaluation.frechet import FID, KID, Features, frechet_distance
-from dp_ir.evaluation.lpips import LPIPS, load_lpips
-from dp_ir.evaluation.metric_names import make_metrics
-from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM
+from dp_ir.evaluation.metrics.frechet import FID, KID, Features, frechet_distance
+from dp_ir.evaluation.metrics.lpips import LPIPS, load_lpips
+from dp_ir.evaluation.metrics.names import make_metrics
+from dp_ir.evaluation.metrics.similarity import MSSSIM, PSNR, SSIM
 
 ROOT = Path(__file__).parents[2]
 # The settings of Wang et al. 2004 in scikit-image's words.

@@ -7,18 +7,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError
-from dp_ir.evaluation.cost import (
-    Cost,
-    cost_report,
-    cost_table,
-    flops,
-    measure,
-    parameters,
-    peak_memory,
-    restoration_cost,
-)
+from dp_ir.evaluation.report.cost_tables import cost_report, cost_table
+from dp_ir.evaluation.runner.resources import Cost, flops, measure, parameters, peak_memory, restoration_cost
 from dp_ir.networks import EpsilonDenoiser, FastFusion, FastSR, FFTformer, SwinIR, UNetBridge, UNetDenoiser
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS, Restoration
 
@@ -86,7 +78,7 @@ class TestParameters:
         assert parameters({"restorer": layer, "denoiser": nn.Sequential(layer, layer)}) == 12
 
     def test_a_guarded_network_counts_as_what_it_guards(self):
-        assert parameters({"fusion": GuardedNetwork("fusion", Fuse())}) == 30
+        assert parameters({"fusion": LoadedNetwork("fusion", Fuse())}) == 30
 
     def test_a_function_is_not_known(self):
         networks = {**parts(), "denoiser": lambda noisy, sigma: noisy}
@@ -199,7 +191,7 @@ class TestRestorationCost:
         assert restoration_cost({"restorer": Enlarge()}, (20, 30)).base == conv_flops(3, 3, 12, 10, 15)
 
     def test_is_what_a_restoration_does(self):
-        infos = {"restorer": NetworkInfo(scale=2, size_multiple=4), "denoiser": NetworkInfo(size_multiple=8)}
+        infos = {"restorer": NetworkInfo(scale=2, multiple_of=4), "denoiser": NetworkInfo(multiple_of=8)}
         restore = Restoration.from_parts(**parts(), infos=infos, settings=DEFAULT_SETTINGS, device="cpu")
         for steps in (1, 4):
             with FlopCounterMode(display=False) as counter:

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.distribution import SlicedWasserstein, laplacian_bands
+from dp_ir.evaluation.metrics.distribution import SlicedWasserstein, laplacian_bands
 
 SWD = SlicedWasserstein(patches=512, directions=64)
 

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 
 from dp_ir.checkpoints.network_file import save_network
+from dp_ir.datasets.opening import open_datasets
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.evaluate import evaluate
-from dp_ir.evaluation.image_records import shown_observation
-from dp_ir.evaluation.layouts import open_datasets
-from dp_ir.evaluation.metrics import PSNR
-from dp_ir.evaluation.noise_control import add_noise
-from dp_ir.evaluation.stored import OBSERVATION, TARGET, stored_image
-from dp_ir.image.camera import decode
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.tasks.sr4 import degrade
+from dp_ir.evaluation.metrics.noise_control import add_noise
+from dp_ir.evaluation.metrics.similarity import PSNR
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.evaluation.runner.image_records import shown_observation
+from dp_ir.evaluation.runner.stored_paths import OBSERVATION, TARGET, stored_image
+from dp_ir.image.raw.camera import decode
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.tasks.sr4.task import degrade
 
 METHODS = """
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_seeds_are_those_of_the_images(tmp_path, datasets):
         seen: ClassVar[dict] = {}
 
         def __call__(self, observation, seed):
-            from dp_ir.evaluation.method import Output
+            from dp_ir.evaluation.methods.method import Output
 
             self.seen[observation.name] = seed
             return Output(torch.rand(1, 3, 24, 32))

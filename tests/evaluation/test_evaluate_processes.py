@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dp_ir.datasets.opening import open_datasets
 from dp_ir.errors import DPIRError
-from dp_ir.evaluation.evaluate import evaluate
-from dp_ir.evaluation.layouts import open_datasets
-from dp_ir.evaluation.metrics import PSNR
-from dp_ir.tasks.sr4 import degrade
+from dp_ir.evaluation.metrics.similarity import PSNR
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.tasks.sr4.task import degrade
 
 METHODS = """
 import os, time

@@ -16,11 +16,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir.errors import DataError, MissingExtraError
-from dp_ir.evaluation import export, page
-from dp_ir.evaluation.crops import Place, find_places
-from dp_ir.evaluation.export import from_json, latex_escape, to_csv, to_json, to_latex, to_report, write_all
-from dp_ir.evaluation.results import MethodInfo, MetricInfo, RankHistogram, Record, Results, SetRecord
-from dp_ir.evaluation.stored import OBSERVATION, TARGET, safe_name, stored_image
+from dp_ir.evaluation.metrics.metric import MetricInfo
+from dp_ir.evaluation.report import output_files, page
+from dp_ir.evaluation.report.crops import Place, find_places
+from dp_ir.evaluation.report.output_files import (
+    from_json,
+    latex_escape,
+    to_csv,
+    to_json,
+    to_latex,
+    to_report,
+    write_all,
+)
+from dp_ir.evaluation.runner.results import MethodInfo, RankHistogram, Record, Results, SetRecord
+from dp_ir.evaluation.runner.stored_paths import OBSERVATION, TARGET, safe_name, stored_image
 
 NASTY = "a <b>\"&'</script> 100% of_$x$ #1 {\\z} ~^|"
 IMAGES = ("scene 1/0001", "scene 1/0002", "ü#?%3")
@@ -255,7 +264,7 @@ def test_what_was_measured_is_written_before_a_package_is_missed(tmp_path, monke
     def missing(*_, **__):
         raise MissingExtraError("A page of results", "jinja2", "eval")
 
-    monkeypatch.setattr(export, "results_page", missing)
+    monkeypatch.setattr(output_files, "results_page", missing)
     with pytest.raises(MissingExtraError):
         write_all(example(), to_report(example()), tmp_path)
     assert {"results.json", "results.csv", "results.md", "results.tex"} <= {path.name for path in tmp_path.iterdir()}

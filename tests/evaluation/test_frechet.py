@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dp_ir.errors import CheckpointError, DataError, ImageReadError, MissingExtraError
-from dp_ir.evaluation import extras
-from dp_ir.evaluation.frechet import (
+from dp_ir.errors import CheckpointError, DataError, ImageReadError
+from dp_ir.evaluation.metrics.frechet import (
     FID,
     INCEPTION_FILE,
     KID,
@@ -22,7 +21,7 @@ from dp_ir.evaluation.frechet import (
     load_inception,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::dp_ir.evaluation.frechet.SmallSetWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::dp_ir.evaluation.metrics.frechet.SmallSetWarning")
 
 
 class Colours(nn.Module):
@@ -178,11 +177,3 @@ class TestInception:
         assert output.shape == (2, 2048)
         assert not inception.network.training
         assert "299x299" in FID(inception).protocol
-
-    def test_missing_package_names_the_extra(self, monkeypatch):
-        def absent(name):
-            raise ModuleNotFoundError(f"No module named {name!r}", name="torch_fidelity")
-
-        monkeypatch.setattr(extras.importlib, "import_module", absent)
-        with pytest.raises(MissingExtraError, match=r"torch_fidelity.*dp-ir\[eval\]"):
-            load_inception()

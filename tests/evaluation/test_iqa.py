@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.iqa import load_iqa
+from dp_ir.evaluation.metrics.iqa import load_iqa
 
 CREATED = []
 
@@ -98,7 +98,7 @@ def test_installed_without_what_it_needs(monkeypatch):
     def broken(name):
         raise ModuleNotFoundError("No module named 'timm'", name="timm")
 
-    monkeypatch.setattr("dp_ir.evaluation.iqa.importlib.import_module", broken)
+    monkeypatch.setattr("dp_ir.evaluation.metrics.iqa.importlib.import_module", broken)
     with pytest.raises(ModuleNotFoundError, match="timm"):
         load_iqa("TOPIQ")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torchvision
 
-from dp_ir.evaluation.judges import judge_samples, judges
-from dp_ir.evaluation.sample_metrics import SpreadError
+from dp_ir.evaluation.metrics.spread import SpreadError
+from dp_ir.evaluation.metrics.training_metrics import judge_samples, judges
 
 OF_SAMPLES = {
     "band1",

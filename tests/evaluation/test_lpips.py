@@ -7,9 +7,8 @@ import torch
 import torchvision
 
 from dp_ir.degradation.bicubic import imresize
-from dp_ir.errors import CheckpointError, DataError, MissingExtraError
-from dp_ir.evaluation import extras
-from dp_ir.evaluation.lpips import LPIPS, LPIPSFeatures, load_lpips, network_class
+from dp_ir.errors import CheckpointError, DataError
+from dp_ir.evaluation.metrics.lpips import LPIPS, LPIPSFeatures, load_lpips, network_class
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_zero_for_equal_images(network, images, scale):
 def test_batches_do_not_change_the_values(network, images, monkeypatch):
     output, target = images
     together = LPIPS(network)(output, target)
-    monkeypatch.setattr("dp_ir.evaluation.lpips._BATCH_PIXELS", 1)
+    monkeypatch.setattr("dp_ir.evaluation.metrics.lpips._BATCH_PIXELS", 1)
     torch.testing.assert_close(LPIPS(network)(output, target), together, rtol=1e-5, atol=1e-8)
 
 
@@ -170,15 +169,6 @@ def test_the_squared_distance_of_the_features_is_lpips(network, images):
     expected = LPIPS(network)(*images)
     assert float(expected.min()) > 0
     torch.testing.assert_close(distance.double(), expected, rtol=1e-4, atol=1e-9)
-
-
-def test_missing_package_names_the_extra(monkeypatch):
-    def absent(name):
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
-
-    monkeypatch.setattr(extras.importlib, "import_module", absent)
-    with pytest.raises(MissingExtraError, match=r"torchvision.*dp-ir\[eval\]"):
-        load_lpips()
 
 
 def test_other_weights_have_another_protocol():

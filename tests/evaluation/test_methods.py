@@ -8,10 +8,11 @@ from PIL import Image
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.method import Observation, draws_samples
-from dp_ir.evaluation.methods import KINDS, Interpolation, parse_method, split_method
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.unet_bridge import UNetBridge
+from dp_ir.evaluation.methods.method import Observation, draws_samples
+from dp_ir.evaluation.methods.parsing import KINDS, parse_method, split_method
+from dp_ir.evaluation.methods.restoration_methods import Interpolation
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_bridge.model import UNetBridge
 from dp_ir.restoration.pipeline import Restoration
 
 OBSERVATION = Observation("Set1", "a", torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
@@ -118,7 +119,9 @@ def test_identity_follows_weights_settings_and_precision(tmp_path):
     texts = ["0.safetensors", "1.safetensors", "0.safetensors,tiling=unsupported"]
     identities = [parse_method(f"{tmp_path}/{text}", device="cpu", precision="float32").identity for text in texts[:2]]
     identities.append(parse_method(f"{tmp_path}/{texts[0]}", device="cpu", precision="bfloat16").identity)
-    identities.append(parse_method(f"{tmp_path}/{texts[0]},min_size=16", device="cpu", precision="float32").identity)
+    identities.append(
+        parse_method(f"{tmp_path}/{texts[0]},minimum_size=16", device="cpu", precision="float32").identity
+    )
     assert len(set(identities)) == 4
     renamed = parse_method(f"other={tmp_path}/{texts[0]}", device="cpu", precision="float32")
     assert renamed.identity == identities[0]

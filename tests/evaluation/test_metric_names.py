@@ -10,9 +10,9 @@ import torchvision
 from torch import nn
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation import metric_names
-from dp_ir.evaluation.frechet import INCEPTION_FILE, Features
-from dp_ir.evaluation.metric_names import DEFAULT_METRICS, GROUPS, METRICS, make_metrics, metric_info, metric_name
+from dp_ir.evaluation.metrics import names as metric_names
+from dp_ir.evaluation.metrics.frechet import INCEPTION_FILE, Features
+from dp_ir.evaluation.metrics.names import DEFAULT_METRICS, GROUPS, METRICS, make_metrics, metric_info, metric_name
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from dp_ir.errors import DataError, MissingExtraError
-from dp_ir.evaluation import extras
-from dp_ir.evaluation.metrics import PSNR, SSIM, LinearPSNR, rgb_to_y, round_to_8_bit
-from dp_ir.image.camera import Camera
+from dp_ir.errors import DataError
+from dp_ir.evaluation.metrics.metric import round_to_8_bit
+from dp_ir.evaluation.metrics.similarity import PSNR, SSIM, LinearPSNR, rgb_to_y
+from dp_ir.image.raw.camera import Camera
 
 
 def pair(seed: int = 0, size: tuple[int, int] = (37, 45), batch: int = 3) -> tuple[Tensor, Tensor]:
@@ -140,21 +140,3 @@ class TestSSIM:
     def test_too_small(self):
         with pytest.raises(DataError, match="11x11"):
             SSIM(border=4)(torch.zeros(1, 3, 18, 40), torch.zeros(1, 3, 18, 40))
-
-
-def test_missing_package_names_the_extra(monkeypatch):
-    def absent(name):
-        raise ModuleNotFoundError(f"No module named {name!r}", name="torchmetrics")
-
-    monkeypatch.setattr(extras.importlib, "import_module", absent)
-    with pytest.raises(MissingExtraError, match=r"torchmetrics.*dp-ir\[eval\]"):
-        extras.optional_module("torchmetrics.functional.image", "LPIPS")
-
-
-def test_a_package_that_is_there_but_broken_says_so_itself(monkeypatch):
-    def broken(name):
-        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
-
-    monkeypatch.setattr(extras.importlib, "import_module", broken)
-    with pytest.raises(ModuleNotFoundError, match="scipy"):
-        extras.optional_module("torchmetrics.functional.image", "LPIPS")

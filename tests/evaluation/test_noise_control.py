@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.noise_control import DEFAULT_GRID, add_noise, minimise, noise_control
+from dp_ir.evaluation.metrics.noise_control import DEFAULT_GRID, add_noise, minimise, noise_control
 
 
 @pytest.mark.parametrize("best", [0.0, 0.0011, 0.0123, 0.0274, 0.04])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.plots import Axis, Point, Series, curves, pareto, plane
+from dp_ir.evaluation.report.plots import Axis, Point, Series, curves, pareto, plane
 
 PSNR = Axis("PSNR-Y / dB", True)
 LPIPS = Axis("LPIPS", False)

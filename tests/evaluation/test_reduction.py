@@ -5,7 +5,7 @@ import torch
 
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
-from dp_ir.evaluation.reduction import Reduction
+from dp_ir.evaluation.methods.reduction import Reduction
 
 
 def random(*shape):

@@ -1,4 +1,4 @@
-"""Scores, bars and reports: what is judged, what is written, and that it can be read again."""
+"""Bars and reports: what is judged, what is written, and that it can be read again."""
 
 import csv
 import io
@@ -9,8 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from dp_ir.errors import DataError
-from dp_ir.evaluation import PSNR, Bar, Report, SlicedWasserstein, Table, score
+from dp_ir.evaluation import Bar, Report, Table
 
 
 @pytest.mark.parametrize(
@@ -91,20 +90,3 @@ def test_written_beside_and_renamed(tmp_path):
     assert sorted(path.name for path in page.parent.iterdir()) == ["bars.csv", "bars.json", "bars.md"]
     assert page.read_text(encoding="utf-8") == example().to_markdown()
     assert json.loads(page.with_suffix(".json").read_text())["title"] == "A title"
-
-
-def test_scores_are_means_over_images_of_any_size():
-    targets = [torch.full((1, 3, 40, 48), 0.5), torch.full((1, 3, 64, 32), 0.5)]
-    outputs = [targets[0] + 0.1, targets[1] + 0.01]
-    scores = score("m", "d", outputs, targets, [PSNR()], SlicedWasserstein(), calls={"denoiser": 8}, seconds=1.25)
-    assert scores.per_image["PSNR"] == pytest.approx([20.0, 40.0], abs=1e-3)
-    assert scores.values["PSNR"] == pytest.approx(30.0, abs=1e-3)
-    assert scores.values["SWD"] == pytest.approx(0.0, abs=1e-3)  # a shift of brightness leaves the bands alone
-
-
-def test_outputs_and_targets_must_be_as_many():
-    image = torch.zeros(1, 3, 8, 8)
-    with pytest.raises(DataError, match="'m' gives 1 outputs for the 2 targets of 'd'"):
-        score("m", "d", [image], [image, image], [PSNR()])
-    with pytest.raises(DataError, match="at least one"):
-        score("m", "d", [], [], [PSNR()])

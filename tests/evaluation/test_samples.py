@@ -9,18 +9,17 @@ import torch
 from PIL import Image
 
 from dp_ir.checkpoints.network_file import save_network
+from dp_ir.datasets.pairs import ImagePair
 from dp_ir.errors import DataError
-from dp_ir.evaluation.dataset import ImagePair
-from dp_ir.evaluation.evaluate import evaluate
-from dp_ir.evaluation.export import from_json, to_json, to_report, write_all
-from dp_ir.evaluation.method import Output, draws_samples
-from dp_ir.evaluation.methods import RestorationMethod
-from dp_ir.evaluation.metrics import PSNR
-from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
-from dp_ir.evaluation.spread import PARTS
-from dp_ir.evaluation.stored import stored_image, stored_sample
-from dp_ir.image.camera import Camera
-from dp_ir.networks.fast_sr import FastSR
+from dp_ir.evaluation.methods.method import Output, draws_samples
+from dp_ir.evaluation.methods.restoration_methods import RestorationMethod
+from dp_ir.evaluation.metrics.similarity import PSNR
+from dp_ir.evaluation.metrics.spread import PARTS, MeanPSNR, SpreadError
+from dp_ir.evaluation.report.output_files import from_json, to_json, to_report, write_all
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.evaluation.runner.stored_paths import stored_image, stored_sample
+from dp_ir.image.raw.camera import Camera
+from dp_ir.networks.fast_sr.model import FastSR
 from dp_ir.restoration.pipeline import Restoration
 
 STD = 0.04
@@ -121,7 +120,7 @@ def test_nothing_is_drawn_or_judged_twice(tmp_path, script, monkeypatch):
     first = compare([text], out, samples=3)
     assert len(set(seeds(script))) == len(seeds(script)) == 2 * 3
     with monkeypatch.context() as patch:
-        patch.setattr("dp_ir.evaluation.samples.load_rgb", None)  # what was said of the samples is kept
+        patch.setattr("dp_ir.evaluation.runner.drawn_samples.load_rgb", None)  # what was said of the samples is kept
         assert compare([text], out, samples=3) == first
     assert len(seeds(script)) == 6
     # More samples cost those that are not there; without such metrics none is drawn.

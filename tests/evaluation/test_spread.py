@@ -8,11 +8,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation import sample_metrics
-from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
-from dp_ir.evaluation.spread import (
+from dp_ir.evaluation.metrics import spread as spread_module
+from dp_ir.evaluation.metrics.spread import (
     PARTS,
+    MeanPSNR,
     Spread,
+    SpreadError,
     measure,
     rank_counts,
     rank_shares,
@@ -178,7 +179,7 @@ def test_metrics_bring_what_another_device_holds_to_the_cpu(monkeypatch):
         seen.extend((samples.device.type, truth.device.type))
         return {PARTS[0]: Spread(1.0, 1.0, ())}
 
-    monkeypatch.setattr(sample_metrics, "measure", measured)
+    monkeypatch.setattr(spread_module, "measure", measured)
     with FakeTensorMode():
         samples, truth = torch.empty(2, 3, 8, 8, device="cuda"), torch.empty(1, 3, 8, 8)
         for own, true in ((samples, truth), (samples.cpu(), truth.cuda()), (samples, truth.cuda())):

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.methods import parse_method, split_method
-from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results
-from dp_ir.evaluation.studies import STUDIES, Subject, draw
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.evaluation.ablations.studies import STUDIES, Subject, draw
+from dp_ir.evaluation.methods.parsing import parse_method, split_method
+from dp_ir.evaluation.metrics.metric import MetricInfo
+from dp_ir.evaluation.runner.results import MethodInfo, Record, Results
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, SetRecord
-from dp_ir.evaluation.summary import protocols, summarise, tables
+from dp_ir.evaluation.metrics.metric import MetricInfo
+from dp_ir.evaluation.report.summary import protocols, summarise, tables
+from dp_ir.evaluation.runner.results import MethodInfo, Record, Results, SetRecord
 
 PSNR = MetricInfo("PSNR-Y", "PSNR-Y: how", True, 2)
 LPIPS = MetricInfo("LPIPS", "LPIPS: how", False, 3)

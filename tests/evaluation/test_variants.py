@@ -7,17 +7,17 @@ import torch
 from dp_ir.checkpoints.bundle import bundle_network, read_config
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.network_file import save_network
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, DPIRError
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.variants import local_wiener
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.chain import UnseenChainWarning
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.methods.variants import local_wiener
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.sampling_plan import UnseenChainWarning
+from dp_ir.sampling_settings import CHAIN_SETTINGS
 
 OBSERVATION = Observation("set", "one", torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)))
 

@@ -28,10 +28,10 @@ import psutil
 import torch
 from PIL import Image
 
+from dp_ir.batch.jobs import LocalJob
+from dp_ir.batch.restoring import restore_file
 from dp_ir.image import IMAGE_SUFFIXES
-from dp_ir.image.part_files import remove_left_overs
-from dp_ir.restoration.files import restore_file
-from dp_ir.restoration.jobs import LocalJob
+from dp_ir.part_files import remove_left_overs
 from dp_ir.restoration.pipeline import Restoration
 
 DISTINCT, WARM_UP, ALLOWED = 60, 0.5, 0.02

@@ -39,12 +39,12 @@ import numpy as np
 import psutil
 import torch
 
+from dp_ir.batch.manifest import MANIFEST, Manifest
+from dp_ir.batch.plan import plan_batch
 from dp_ir.checkpoints.loading import read_network
 from dp_ir.errors import DPIRError
 from dp_ir.image import read_image, write_image
-from dp_ir.image.raw import read_raw
-from dp_ir.restoration.batch import plan_batch
-from dp_ir.restoration.manifest import MANIFEST, Manifest
+from dp_ir.image.raw.raw_files import read_raw
 from dp_ir.restoration.pipeline import Restoration
 
 MAX_PIXELS = 4_000_000

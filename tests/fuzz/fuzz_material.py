@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import h5py
 import imagecodecs
 import numpy as np
 import tifffile
@@ -22,14 +21,14 @@ import torch
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from dp_ir.batch.manifest import MANIFEST, Manifest
+from dp_ir.batch.source_version import stamp_of
 from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.network_file import save_network
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.manifest import MANIFEST, Manifest
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.stamps import stamp_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "image"))
 from dng_files import PHASES, mosaic_of, write_dng
@@ -174,34 +173,7 @@ def weights(folder: Path) -> list[Path]:
             files.append(folder / f"{name}-{zipped}.pth")
             content = {"params": network.state_dict(), "epoch": 3, "optimizer": {"lr": 1e-3, "betas": (0.9, 0.99)}}
             torch.save(content, files[-1], _use_new_zipfile_serialization=zipped)
-    files.append(_matlab(folder / "ffdnet.mat"))
     return files
-
-
-def _matlab(path: Path) -> Path:
-    """FFDNet as MATLAB 7.3 writes it: structures and cells, and kernels compressed in blocks."""
-    rng = np.random.default_rng(2)
-    with h5py.File(path, "w", userblock_size=512) as file:
-        store = file.create_group("#refs#")
-
-        def cell(parent: h5py.Group, name: str, items: list) -> None:
-            stored = parent.create_dataset(name, (len(items), 1), h5py.ref_dtype)
-            stored[:, 0] = [item.ref for item in items]
-
-        layers = []
-        for number, kind in enumerate(("SubP", "concat", "conv", "relu", "conv", "SubP")):
-            layers.append(store.create_group(f"layer{number}"))
-            layers[-1].create_dataset("type", data=np.array([[ord(letter)] for letter in kind], np.uint16))
-            if kind == "conv":
-                entering, leaving = (13, 8) if number == 2 else (8, 12)
-                kernels = rng.normal(size=(leaving, entering, 3, 3)).astype(np.float32)
-                filters = store.create_dataset(f"f{number}", data=kernels, chunks=(2, 4, 3, 3), compression=3)
-                biases = store.create_dataset(f"b{number}", data=np.zeros((1, leaving), np.float32))
-                cell(layers[-1], "weights", [filters, biases])
-        cell(file.create_group("net"), "layers", layers)
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\0\x02IM"
-    path.write_bytes(header.ljust(512, b"\0") + path.read_bytes()[512:])
-    return path
 
 
 def bundle(folder: Path) -> Path:

@@ -12,12 +12,12 @@ from metadata_files import ROOT, tags_of
 from PIL import Image
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.burst import MAX_FRAMES
-from dp_ir.image.burst_files import frame_files, read_burst
-from dp_ir.image.camera import Camera
-from dp_ir.image.picture import to_tensor
-from dp_ir.image.raw import metadata_of_raw
-from dp_ir.image.reading import read_image
+from dp_ir.image.files.reading import read_image
+from dp_ir.image.picture.picture import to_tensor
+from dp_ir.image.raw.burst import MAX_FRAMES
+from dp_ir.image.raw.burst_files import frame_files, read_burst
+from dp_ir.image.raw.camera import Camera
+from dp_ir.image.raw.raw_files import metadata_of_raw
 
 RNG = np.random.default_rng(0)
 MATRIX = np.array([[0.9, -0.2, -0.1], [-0.4, 1.2, 0.2], [-0.1, 0.2, 0.6]])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dp_ir.errors import DPIRError, ImageReadError
-from dp_ir.image.burst import Burst, pack, unpack
-from dp_ir.image.camera import Camera, decode, encode
+from dp_ir.image.raw.burst import Burst, pack, unpack
+from dp_ir.image.raw.camera import Camera, decode, encode
 
 
 def random_camera(seed: int, batch: tuple[int, ...] = ()) -> Camera:

@@ -9,9 +9,9 @@ from image_profiles import rgb_profile
 from PIL import Image
 
 from dp_ir.image import read_image, write_image
-from dp_ir.image.crop import crop_picture
-from dp_ir.image.metadata import MetadataNote
-from dp_ir.image.streamed import stream_image
+from dp_ir.image.files.streamed import stream_image
+from dp_ir.image.metadata.metadata import MetadataNote
+from dp_ir.image.picture.crop import crop_picture
 
 WIDE = np.linspace(-0.5, 3, 8 * 9 * 3, dtype=np.float32).reshape(8, 9, 3)
 

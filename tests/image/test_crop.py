@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.burst import Burst, pack, unpack
-from dp_ir.image.crop import crop_burst, crop_picture
-from dp_ir.image.picture import Picture
+from dp_ir.image.picture.crop import crop_burst, crop_picture
+from dp_ir.image.picture.picture import Picture
+from dp_ir.image.raw.burst import Burst, pack, unpack
 
 RNG = np.random.default_rng(0)
 MOSAIC = torch.arange(8.0 * 12).reshape(1, 8, 12) / 100

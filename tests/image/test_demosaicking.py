@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from dp_ir.image.burst import pack
-from dp_ir.image.demosaicking import demosaick_bilinear
+from dp_ir.image.raw.burst import pack
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 
 COLOURS = {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 2}
 

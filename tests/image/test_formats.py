@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import read_image, write_image
-from dp_ir.image.metadata import MetadataNote
-from dp_ir.image.reading import image_size
+from dp_ir.image.files.reading import image_size
+from dp_ir.image.metadata.metadata import MetadataNote
 
 NOTE = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/></x:xmpmeta>"
 BLOCK = exif_block(root=[(0x010E, 2, 4, b"sea\0"), (0x0112, 3, 1, b"\6\0")], exif=[(0x9286, 7, 9, b"\0" * 8 + b"\xe4")])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import IMAGE_SUFFIXES, Picture, from_array, read_image, write_image
-from dp_ir.image import writing as writing_module
+from dp_ir.image.files import writing as writing_module
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 

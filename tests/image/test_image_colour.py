@@ -9,7 +9,15 @@ from image_profiles import WIDE_PRIMARIES, cmyk_profile, grey_profile, rgb_profi
 from PIL import Image, ImageCms
 
 from dp_ir.image import from_array, from_pil, read_image, to_pil, with_pixels, write_image
-from dp_ir.image.colour import adobe_rgb_profile, from_srgb, is_srgb, srgb_decode, srgb_encode, srgb_profile, to_srgb
+from dp_ir.image.picture.colour import (
+    adobe_rgb_profile,
+    from_srgb,
+    is_srgb,
+    srgb_decode,
+    srgb_encode,
+    srgb_profile,
+    to_srgb,
+)
 
 
 def pastel(height, width, seed=0):
@@ -193,7 +201,7 @@ def test_broken_or_foreign_profile_is_ignored_with_a_warning(tmp_path, profile):
 
 
 def test_profile_without_a_way_back_becomes_srgb(monkeypatch):
-    from dp_ir.image import colour
+    from dp_ir.image.picture import colour
 
     values = pastel(4, 4).astype(np.float32) / 255
     monkeypatch.setattr(colour, "from_srgb", lambda pixels, profile: pixels * 0)

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from dp_ir.image import from_pil, read_image, to_pil, write_image
-from dp_ir.image.exif import carried_exif, exif_for_size, orientation
-from dp_ir.image.metadata import MetadataNote
+from dp_ir.image.metadata.exif import carried_exif, exif_for_size, orientation
+from dp_ir.image.metadata.metadata import MetadataNote
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 

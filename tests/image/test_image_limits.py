@@ -11,10 +11,11 @@ from dng_files import write_dng
 from PIL import Image
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image import headers, read_image
-from dp_ir.image.burst_files import read_burst
-from dp_ir.image.jpeg import check_jpeg
-from dp_ir.image.raw import read_raw
+from dp_ir.image import read_image
+from dp_ir.image.files import headers
+from dp_ir.image.formats.jpeg import check_jpeg
+from dp_ir.image.raw.burst_files import read_burst
+from dp_ir.image.raw.raw_files import read_raw
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 SUFFIXES = [".png", ".jpg", ".webp", ".bmp", ".tif"]
@@ -73,7 +74,7 @@ def test_raw_files_and_frames_have_the_same_limits(tmp_path):
 
 
 def test_a_raised_limit_holds_for_raw_files_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("dp_ir.image.raw.MAX_PIXELS", 100)
+    monkeypatch.setattr("dp_ir.image.raw.raw_files.MAX_PIXELS", 100)
     path = write_dng(tmp_path / "frame.dng", np.full((32, 48), 5000, np.uint16))
     assert read_raw(path, max_pixels=2000).planes.shape == (4, 16, 24)
 
@@ -174,7 +175,7 @@ def test_many_profiles_of_a_png_are_unpacked_once(tmp_path, monkeypatch, memory)
     (tmp_path / "bomb.png").write_bytes(data[:33] + 20 * bomb + data[33:])
     unpacked = []
     unpack = zlib.decompressobj
-    monkeypatch.setattr("dp_ir.image.png.zlib.decompressobj", lambda: unpacked.append(1) or unpack())
+    monkeypatch.setattr("dp_ir.image.formats.png.zlib.decompressobj", lambda: unpacked.append(1) or unpack())
     with pytest.warns(UserWarning, match="profile"):
         assert read_image(tmp_path / "bomb.png").size == (48, 64)
     assert len(unpacked) == 1

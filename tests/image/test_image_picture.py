@@ -13,9 +13,9 @@ from PIL import Image
 
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import Picture, from_array, from_pil, resize_alpha, to_pil, to_tensor, with_pixels
-from dp_ir.image.metadata import Metadata
-from dp_ir.image.parts import PictureParts
-from dp_ir.image.samples import Samples
+from dp_ir.image.files.samples import Samples
+from dp_ir.image.metadata.metadata import Metadata
+from dp_ir.image.picture.lazy_picture import LazyPicture
 
 
 def noise(*shape, dtype=np.uint8, seed=0):
@@ -233,6 +233,6 @@ def test_one_pixel_with_a_colour_makes_a_picture_coloured(place, step):
     """Read at once or part by part; a grey file has none whatever it holds."""
     values = np.repeat(np.random.default_rng(0).integers(0, 200, (300, 7, 1), dtype=np.uint8), 3, axis=2)
     values[place] += step
-    parts = PictureParts(Samples(values, None, 8, "PNG", full_scale=255.0))
+    parts = LazyPicture(Samples(values, None, 8, "PNG", full_scale=255.0))
     assert from_array(values).colourless == parts.colourless == (step == 0)
     assert from_array(values[..., 0]).colourless

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir.image import from_array, read_image, to_pil, write_image
-from dp_ir.image.reading import image_size
+from dp_ir.image.files.reading import image_size
 
 LOSSLESS = [".png", ".tif", ".tiff", ".bmp"]
 

@@ -28,7 +28,7 @@ from metadata_files import (
 from PIL import Image, IptcImagePlugin
 
 from dp_ir.image import from_pil, read_image, to_pil, with_pixels, write_image
-from dp_ir.image.metadata import MetadataNote
+from dp_ir.image.metadata.metadata import MetadataNote
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8))
 SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".avif", ".jxl"]

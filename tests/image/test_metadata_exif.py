@@ -11,9 +11,9 @@ from metadata_files import EXIF, GPS, INTEROP, ROOT, SIZES, any_case, exif_block
 from PIL import Image
 
 from dp_ir.image import read_image, with_pixels, write_image
-from dp_ir.image.directories import tag_name
-from dp_ir.image.exif import STORAGE
-from dp_ir.image.metadata import MetadataNote
+from dp_ir.image.metadata.directories import tag_name
+from dp_ir.image.metadata.exif import STORAGE
+from dp_ir.image.metadata.metadata import MetadataNote
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8))
 SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".avif", ".jxl"]
@@ -198,7 +198,8 @@ def test_tiff_files_carry_their_tags_byte_by_byte(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_samples_of_a_tiff_are_right_in_either_order_of_bytes(tmp_path, dtype):
-    from dp_ir.image import from_array, metadata
+    from dp_ir.image import from_array
+    from dp_ir.image.metadata import metadata
 
     values = np.random.default_rng(1).random((5, 7, 3))
     picture = from_array((values * 65535).astype(dtype) if dtype is np.uint16 else values.astype(dtype))

@@ -10,8 +10,8 @@ from PIL import Image
 
 from dp_ir.errors import ImageWriteError
 from dp_ir.image import from_array
-from dp_ir.image.output_size import OutputSize, resized
-from dp_ir.image.resize import source_rows
+from dp_ir.image.picture.output_size import OutputSize, resized
+from dp_ir.image.picture.resize import source_rows
 
 RANDOM = np.random.default_rng(0)
 

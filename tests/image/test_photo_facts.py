@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from dp_ir.image import Picture, from_array
-from dp_ir.image.photo_facts import photo_facts
+from dp_ir.image.picture.photo_facts import photo_facts
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from image_profiles import rgb_profile
 from PIL import Image, ImageCms
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image import from_pil, icc, read_image, to_pil, write_image
-from dp_ir.image.colour import is_srgb, srgb_profile
-from dp_ir.image.png import decode_png
+from dp_ir.image import from_pil, read_image, to_pil, write_image
+from dp_ir.image.formats.png import decode_png
+from dp_ir.image.metadata import icc
+from dp_ir.image.picture.colour import is_srgb, srgb_profile
 
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 D50 = np.array([0.9642, 1.0, 0.8249])
@@ -265,7 +266,7 @@ def test_no_chunk_stops_a_png_but_high_dynamic_range(others, gamma, corners):
     except ImageReadError as error:
         assert "high dynamic range" in str(error)  # noqa: PT017
         return
-    from dp_ir.image.samples import to_picture
+    from dp_ir.image.files.samples import to_picture
 
     assert np.isfinite(to_pil(to_picture(samples))).all()
 

@@ -11,9 +11,9 @@ import torch
 from dng_files import PHASES, mosaic_of, write_dng
 
 from dp_ir.errors import ImageReadError, MissingExtraError
-from dp_ir.image.burst import unpack
-from dp_ir.image.exif import upright
-from dp_ir.image.raw import read_raw
+from dp_ir.image.metadata.exif import upright
+from dp_ir.image.raw.burst import unpack
+from dp_ir.image.raw.raw_files import read_raw
 
 rawpy = pytest.importorskip("rawpy")
 

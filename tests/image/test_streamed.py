@@ -9,10 +9,12 @@ from image_profiles import rgb_profile
 from PIL import Image
 
 from dp_ir.errors import ImageWriteError
-from dp_ir.image import Picture, from_array, read_image, streamed, tiff, write_image
-from dp_ir.image.crop import crop_picture
-from dp_ir.image.metadata import Metadata
-from dp_ir.image.streamed import stream_image
+from dp_ir.image import Picture, from_array, read_image, write_image
+from dp_ir.image.files import streamed
+from dp_ir.image.files.streamed import stream_image
+from dp_ir.image.formats import tiff
+from dp_ir.image.metadata.metadata import Metadata
+from dp_ir.image.picture.crop import crop_picture
 
 
 def picture_of(height, width, *, channels=3, depth=8, exif=None, profile=None):

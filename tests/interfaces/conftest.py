@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from dp_ir.batch.manifest import MANIFEST
 from dp_ir.interfaces.cli import app
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.ffdnet import FFDNet
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.rlfn import RLFN
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.manifest import MANIFEST
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.ffdnet.model import FFDNet
+from dp_ir.networks.rlfn.model import RLFN
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 

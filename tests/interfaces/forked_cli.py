@@ -7,7 +7,7 @@ from pathlib import Path
 CONTEXT = multiprocessing.get_context("forkserver") if hasattr(os, "fork") else None
 if CONTEXT is not None:
     # torch._refs is what torch itself imports to fill a tensor without memory, as loading a network does.
-    modules = ["dp_ir.interfaces.cli", "dp_ir.interfaces.progress", "dp_ir.restoration.worker", "torch._refs"]
+    modules = ["dp_ir.interfaces.cli", "dp_ir.interfaces.progress", "dp_ir.batch.worker", "torch._refs"]
     CONTEXT.set_forkserver_preload(["forked_cli", *modules])
 
 

@@ -9,14 +9,14 @@ import pytest
 from conftest import listing
 from PIL import Image
 
+from dp_ir.batch.manifest import Manifest
+from dp_ir.batch.plan import Job, Status, carry_out, plan_batch
+from dp_ir.batch.worker import Worker
 from dp_ir.errors import DPIRError
 from dp_ir.image import write_image
 from dp_ir.interfaces.distributed import restore_on_ray
-from dp_ir.restoration.batch import Job, Status, carry_out, plan_batch
-from dp_ir.restoration.manifest import Manifest
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.sources import restoration_of
-from dp_ir.restoration.worker import Worker
+from dp_ir.restoration.replacement import restoration_of
 
 ray = pytest.importorskip("ray")
 

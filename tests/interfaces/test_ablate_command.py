@@ -11,9 +11,9 @@ from conftest import tiny_restoration
 from PIL import Image
 
 from dp_ir.checkpoints.network_file import load_network, read_record
-from dp_ir.evaluation.export import from_json
-from dp_ir.evaluation.fusion_forms import ANALYTIC, FORMS
-from dp_ir.evaluation.studies import STUDIES
+from dp_ir.evaluation.ablations.fusion_forms import ANALYTIC, FORMS
+from dp_ir.evaluation.ablations.studies import STUDIES
+from dp_ir.evaluation.report.output_files import from_json
 from dp_ir.interfaces import ablation
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import DataRecipe

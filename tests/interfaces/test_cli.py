@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 import dp_ir as package
+from dp_ir.batch.plan import FORMATS
 from dp_ir.checkpoints import KINDS
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.interfaces import cli, options, restore
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.restoration.batch import FORMATS
-from dp_ir.restoration.precision import Precision
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.runtime.precision import Precision
 from dp_ir.training.recipe import shipped_recipes
 
 QUICK = """
@@ -81,7 +81,7 @@ def test_names_in_help_are_those_of_the_floors():
     assert {item.value for item in cli.KindName} == set(KINDS)
     assert {item.value for item in cli.ForeignKindName} == set(KINDS) - {"fusion", "bridge"}
     # A fusion alone sees the dial, and nothing is stated of fusions.
-    assert all(item.name in options.STATED for item in fields(package.NetworkInfo) if item.name != "detail")
+    assert all(item.name in options.OVERRIDE for item in fields(package.NetworkInfo) if item.name != "detail")
     assert set(cli._RECIPES.values()) <= set(shipped_recipes())
 
 

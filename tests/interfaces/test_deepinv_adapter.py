@@ -10,10 +10,10 @@ from conftest import random_weights, tiny_restoration
 from deepinv.models import DnCNN, DRUNet, FFDNet, GSDRUNet
 
 from dp_ir.checkpoints.contract import NetworkInfo
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError, MissingExtraError, NetworkContractError, SigmaRangeError
-from dp_ir.interfaces.deepinv import as_denoiser, as_reconstructor, denoiser_from_deepinv, restorer_from_deepinv
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.integrations.deepinv import as_denoiser, as_reconstructor, denoiser_from_deepinv, restorer_from_deepinv
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 CLEAN = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -88,7 +88,7 @@ def test_deepinv_measures_a_reconstructor(restoration, fourfold):
 def test_a_denoiser_takes_every_form_of_noise_level(denoiser, sigma):
     model = as_denoiser(denoiser)
     assert isinstance(model, deepinv.models.Denoiser)
-    expected = GuardedNetwork("denoiser", denoiser)(CLEAN, torch.full((2,), 0.2))
+    expected = LoadedNetwork("denoiser", denoiser)(CLEAN, torch.full((2,), 0.2))
     torch.testing.assert_close(model(CLEAN, sigma), expected, rtol=0, atol=0)
 
 
@@ -166,9 +166,9 @@ def test_posterior_sampling_runs_on_our_denoiser(denoiser, denoising):
 def test_deepinv_denoisers_run_in_our_pipeline(restoration, name):
     theirs = denoiser_from_deepinv(model(name), sigma_range=(0.02, 0.5))
     mixed = Restoration.from_parts(
-        restorer=restoration._networks["restorer"],
+        restorer=restoration.networks["restorer"],
         denoiser=theirs,
-        fusion=restoration._networks["fusion"],
+        fusion=restoration.networks["fusion"],
         tau=300,
         steps=2,
         sigma_min=0.05,
@@ -198,9 +198,9 @@ def test_facts_of_a_deepinv_denoiser():
     model = FFDNet(n_conv_layers=3, nf=8, img_channels=3, pretrained=None).eval()
     with pytest.raises(ValueError, match="divisible by 2"):
         denoiser_from_deepinv(model)(odd, SIGMAS)
-    padded = denoiser_from_deepinv(model, size_multiple=2, sigma_range=(0.0, 0.3))
+    padded = denoiser_from_deepinv(model, multiple_of=2, sigma_range=(0.0, 0.3))
     assert padded(odd, SIGMAS).shape == odd.shape
-    assert padded.info == NetworkInfo(scale=1, size_multiple=2, sigma_range=(0.0, 0.3))
+    assert padded.info == NetworkInfo(scale=1, multiple_of=2, sigma_range=(0.0, 0.3))
     with pytest.raises(NetworkContractError, match="sigma_limit"):
         denoiser_from_deepinv(model, sigma_limit=1)
 
@@ -218,7 +218,7 @@ def test_deepinv_reconstructors_run_in_our_pipeline(restoration, fourfold, denoi
         expected = theirs(y, fourfold).clamp(0, 1)
     torch.testing.assert_close(Restoration.restorer_only(restorer, device="cpu")(y).image, expected)
     whole = Restoration.from_parts(
-        restorer=restorer, denoiser=denoiser, fusion=restoration._networks["fusion"], tau=300, sigma_min=0.05
+        restorer=restorer, denoiser=denoiser, fusion=restoration.networks["fusion"], tau=300, sigma_min=0.05
     )
     torch.testing.assert_close(whole(y).restored, expected)
     assert whole(y).image.shape == CLEAN.shape
@@ -226,6 +226,6 @@ def test_deepinv_reconstructors_run_in_our_pipeline(restoration, fourfold, denoi
 
 def test_without_deepinv_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
-    monkeypatch.delitem(sys.modules, "dp_ir.interfaces.deepinv")
+    monkeypatch.delitem(sys.modules, "dp_ir.integrations.deepinv")
     with pytest.raises(MissingExtraError, match=r"needs the package 'deepinv'.*pip install 'dp-ir\[deepinv\]'\.$"):
-        importlib.import_module("dp_ir.interfaces.deepinv")
+        importlib.import_module("dp_ir.integrations.deepinv")

@@ -6,8 +6,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from dp_ir.datasets.opening import open_dataset
 from dp_ir.errors import DPIRError
-from dp_ir.evaluation.layouts import open_dataset
 from dp_ir.interfaces.degrade import degrade
 
 

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import CheckpointError, DPIRError, MissingExtraError, SigmaRangeError, UnsupportedSchedulerError
 from dp_ir.image import from_pil, to_pil
-from dp_ir.interfaces import diffusers as interface
-from dp_ir.interfaces.diffusers import DPIRNetwork, DPIRPipeline, DPIRPipelineOutput, DPIRScheduler
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.restoration.partners import UnseenPartnersWarning
+from dp_ir.integrations import diffusers as interface
+from dp_ir.integrations.diffusers import DPIRNetwork, DPIRPipeline, DPIRPipelineOutput, DPIRScheduler
+from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.trained_with import UnseenPartnersWarning
 
 IMAGES = torch.rand(2, 3, 10, 14, generator=torch.Generator().manual_seed(0))
 
@@ -60,7 +60,7 @@ def folder(restoration, tmp_path_factory):
 
 
 def _networks(restoration):
-    return {kind: guarded.network for kind, guarded in restoration._networks.items()}
+    return {kind: network.module for kind, network in restoration.networks.items()}
 
 
 def _quiet(pipe):
@@ -127,8 +127,8 @@ def test_a_saved_pipeline_has_the_layout_of_diffusers(folder):
     ]
     index = json.loads((folder / "model_index.json").read_text())
     assert index["_class_name"] == "DPIRPipeline"
-    assert index["denoiser"] == ["dp_ir.interfaces.diffusers", "DPIRNetwork"]
-    assert index["scheduler"] == ["dp_ir.interfaces.diffusers", "DPIRScheduler"]
+    assert index["denoiser"] == ["dp_ir.integrations.diffusers", "DPIRNetwork"]
+    assert index["scheduler"] == ["dp_ir.integrations.diffusers", "DPIRScheduler"]
     assert index["settings"]["tau"] == 300
     assert json.loads((folder / "restorer" / "config.json").read_text())["architecture"] == "fast-sr"
 
@@ -138,9 +138,9 @@ def test_save_and_load(folder, restoration, lean):
     loaded = _quiet(DPIRPipeline.from_pretrained(folder, low_cpu_mem_usage=lean))
     _same(loaded(IMAGES, seed=7, output_type="pt").images, restoration(IMAGES, seed=7).image)
     assert loaded.restoration.settings == restoration.settings
-    assert loaded.restoration.infos == restoration.infos
-    for kind, record in restoration.records.items():
-        assert loaded.restoration.records[kind].sha256 == record.sha256
+    for kind, network in restoration.networks.items():
+        again = loaded.restoration.networks[kind]
+        assert (again.info, again.record.sha256) == (network.info, network.record.sha256)
     assert loaded.name_or_path == folder
     assert set(loaded.components) == {"restorer", "denoiser", "fusion", "scheduler"}
 
@@ -153,7 +153,7 @@ def test_parts_can_be_replaced_on_loading(folder, restoration):
         DPIRPipeline.from_pretrained(folder, denoiser=other, settings={"tau": 200, "steps": 2, "sigma_min": 0.05})
     )
     expected = Restoration.from_parts(
-        **{**_networks(restoration), "denoiser": other.network},
+        **{**_networks(restoration), "denoiser": other.module},
         **{"tau": 200, "steps": 2, "sigma_min": 0.05, "eta": 0.3},
         device="cpu",
         precision="float32",
@@ -173,7 +173,7 @@ def test_the_shipped_bundle(tmp_path):
         found = loaded(IMAGES, num_inference_steps=2, output_type="pt").images
     expected = Restoration.from_pretrained("sr4", device="cpu", precision="float32")
     _same(found, expected(IMAGES, steps=2).image)
-    assert loaded.fusion.record.card == expected.records["fusion"].card
+    assert loaded.fusion.record.card == expected.networks["fusion"].record.card
     with torch.no_grad():
         next(pipe.denoiser.parameters()).mul_(2)
     with pytest.warns(UnseenPartnersWarning):
@@ -192,7 +192,7 @@ def test_a_restorer_alone(tmp_path, restoration):
 
 
 def test_what_is_stated_of_a_network_is_kept(tmp_path, restoration):
-    stated = NetworkInfo(scale=4, size_multiple=8, value_range=(-1.0, 1.0))
+    stated = NetworkInfo(scale=4, multiple_of=8, value_range=(-1.0, 1.0))
     networks = _networks(restoration)
     told = Restoration.from_parts(**networks, infos={"restorer": stated}, tau=300, sigma_min=0.05, precision="float32")
     DPIRPipeline.from_restoration(told).save_pretrained(tmp_path / "told")
@@ -355,7 +355,7 @@ def test_half_precision_where_networks_bear_it(folder, restoration):
     found = pipe(IMAGES, output_type="pt").images
     assert found.dtype == torch.float32
     assert 0 < (found - exact).abs().max() < 0.02
-    pipe.denoiser.register_to_config(stated={"half_safe": False})
+    pipe.denoiser.register_to_config(stated={"supports_bfloat16": False})
     with pytest.raises(DPIRError, match=r"denoiser, unet-denoiser, is in torch\.bfloat16"):
         pipe(IMAGES)
 
@@ -394,6 +394,6 @@ def test_the_example():
 
 def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    monkeypatch.delitem(sys.modules, "dp_ir.interfaces.diffusers")
+    monkeypatch.delitem(sys.modules, "dp_ir.integrations.diffusers")
     with pytest.raises(MissingExtraError, match=r"needs the package 'diffusers'.*pip install 'dp-ir\[diffusers\]'\.$"):
-        importlib.import_module("dp_ir.interfaces.diffusers")
+        importlib.import_module("dp_ir.integrations.diffusers")

@@ -11,7 +11,7 @@ from conftest import random_weights
 from PIL import Image
 
 from dp_ir import save_network
-from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.fast_fusion.model import FastFusion
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-networks.md"
 
@@ -33,7 +33,9 @@ def workplace(tmp_path, rlfn_file, ffdnet_file, photos, monkeypatch):
 
 def test_every_command_does_what_it_says(dp_ir, workplace, monkeypatch):
     monkeypatch.setattr("dp_ir.training.run.train", lambda kind, recipe, overrides, out, **_: out / "x")
-    monkeypatch.setattr("dp_ir.evaluation.judges.judges", lambda lpips: {})  # of weights that are not here
+    monkeypatch.setattr(
+        "dp_ir.evaluation.metrics.training_metrics.judges", lambda lpips: {}
+    )  # of weights that are not here
     lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
     assert len(lines) >= 6
     for name, *arguments in lines:

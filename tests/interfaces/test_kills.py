@@ -14,7 +14,7 @@ import pytest
 from conftest import listing
 from PIL import Image
 
-from dp_ir.restoration.manifest import MANIFEST
+from dp_ir.batch.manifest import MANIFEST
 
 KILLS = int(os.environ.get("DP_IR_KILLS", "12"))
 IMAGES = 12

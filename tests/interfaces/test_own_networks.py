@@ -17,7 +17,7 @@ from spandrel.architectures.DnCNN import DnCNN
 from dp_ir import NoiseSchedule, Restoration, load_denoiser, load_network, load_restorer
 from dp_ir.checkpoints.network_file import read_record
 from dp_ir.interfaces import describe
-from dp_ir.restoration import sources
+from dp_ir.restoration import replacement
 from dp_ir.training.recipe import load_recipe
 
 
@@ -174,10 +174,12 @@ def test_a_converted_restorer_is_a_bundle_that_restores_by_itself(dp_ir, rlfn_fi
 
 def test_a_converted_denoiser_takes_the_place_of_another(dp_ir, ffdnet_file, bundle, photos, tmp_path):
     folder = tmp_path / "my-ffdnet"
-    result = dp_ir("convert", ffdnet_file, "-o", folder, "--set", "sigma_range=0,0.25", "--set", "half-safe=yes")
+    result = dp_ir(
+        "convert", ffdnet_file, "-o", folder, "--override", "sigma_range=0,0.25", "--override", "supports-bfloat16=yes"
+    )
     assert f"--denoiser {folder}" in result.stdout
     _, record = load_network(folder / "denoiser.safetensors")
-    assert record.info == {"sigma_range": [0.0, 0.25], "half_safe": True}
+    assert record.info == {"sigma_range": [0.0, 0.25], "supports_bfloat16": True}
     command = ("restore", photos / "b.png", "-b", bundle, "--denoiser", folder, "--device", "cpu", "--tau", 250)
     assert dp_ir(*command, "--precision", "float32", "-o", tmp_path / "folder.png").exit_code == 0
     with warnings.catch_warnings():
@@ -187,11 +189,11 @@ def test_a_converted_denoiser_takes_the_place_of_another(dp_ir, ffdnet_file, bun
     assert np.array_equal(pixels(tmp_path / "folder.png"), expected)
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")  # of the last line
+@pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.units.probe.ProbeWarning")  # of the last line
 def test_a_blind_network_becomes_a_denoiser_when_its_levels_are_stated(dp_ir, tmp_path):
     torch.manual_seed(0)
     torch.save(DnCNN(in_nc=3, out_nc=3, nc=8, nb=4).state_dict(), tmp_path / "blind.pth")
-    levels = ("--set", "sigma_range=10/255,50/255")
+    levels = ("--override", "sigma_range=10/255,50/255")
     assert dp_ir("convert", tmp_path / "blind.pth", "-o", tmp_path / "a").exit_code == 0
     assert dp_ir("convert", tmp_path / "blind.pth", "-o", tmp_path / "b", *levels).exit_code == 0
     assert listing(tmp_path / "a")[-1] == "restorer.safetensors"
@@ -216,8 +218,8 @@ def test_nothing_is_overwritten_unasked(dp_ir, rlfn_file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("rlfn_x4.pth", "--set", "value_rage=0,255"), "nearest: value_range"),
-        (("rlfn_x4.pth", "--set", "value_range=0"), "LOW,HIGH"),
+        (("rlfn_x4.pth", "--override", "value_rage=0,255"), "nearest: value_range"),
+        (("rlfn_x4.pth", "--override", "value_range=0"), "LOW,HIGH"),
         (("rlfn_x4.pth", "--kind", "denoiser"), "expected a denoiser"),
         (("gone.pth",), "There is no weight file gone.pth"),
         (("sr4",), "sr4 is no weight file"),
@@ -275,15 +277,15 @@ def test_a_fusion_replaces_the_bundles_own(dp_ir, rlfn_file, bundle, photos, tmp
 
 def test_facts_are_stated_per_network(dp_ir, bundle, photos, tmp_path):
     command = ("restore", photos / "b.png", "-b", bundle, "--device", "cpu", "-o", tmp_path / "b.png")
-    said = one_error(dp_ir(*command, "--set", "denoiser.sigma_range=0,0.2"))
+    said = one_error(dp_ir(*command, "--override", "denoiser.sigma_range=0,0.2"))
     largest = int(NoiseSchedule.cosine(1000).step(0.2))
     assert f"choose tau <= {largest} (--tau {largest})." in said
-    assert "0.2" in one_error(dp_ir(*command, "--set", "denoiser.sigma_range=0,0.2", "--tau", largest + 1))
-    assert dp_ir(*command, "--set", "denoiser.sigma_range=0,0.2", "--tau", largest).exit_code == 0
-    above = ("--set", "denoiser.sigma_range=0.06,1", "--overwrite")
+    assert "0.2" in one_error(dp_ir(*command, "--override", "denoiser.sigma_range=0,0.2", "--tau", largest + 1))
+    assert dp_ir(*command, "--override", "denoiser.sigma_range=0,0.2", "--tau", largest).exit_code == 0
+    above = ("--override", "denoiser.sigma_range=0.06,1", "--overwrite")
     assert "--sigma-min" in one_error(dp_ir(*command, *above))
     assert dp_ir(*command, *above, "--sigma-min", 0.06).exit_code == 0
-    assert "expected restorer.KEY=VALUE" in one_error(dp_ir(*command, "--set", "fusion.scale=1", "--overwrite"))
+    assert "expected restorer.KEY=VALUE" in one_error(dp_ir(*command, "--override", "fusion.scale=1", "--overwrite"))
 
 
 def test_what_is_missing_is_named_with_its_option(dp_ir, rlfn_file, ffdnet_file, photos, tmp_path):
@@ -299,7 +301,7 @@ def test_every_note_is_one_line(dp_ir, bundle, photos, tmp_path, monkeypatch):
         warnings.warn("The probe\n  could not tell\nwhat this is.", stacklevel=1)
         return load_restorer(lambda y: y.repeat_interleave(4, 2).repeat_interleave(4, 3), scale=4, probe=False)
 
-    monkeypatch.setitem(sources.LOADERS, "restorer", load)
+    monkeypatch.setitem(replacement.LOADERS, "restorer", load)
     result = dp_ir("restore", photos, "-o", tmp_path / "out", "-b", bundle, "--restorer", "x", "--device", "cpu")
     assert one_note(result) == "dp-ir: note: The probe could not tell what this is."
 
@@ -316,7 +318,14 @@ def test_train_takes_the_partners_of_a_fusion_by_name(dp_ir, tmp_path, monkeypat
 
     monkeypatch.setattr("dp_ir.training.run.train", train)
     names = ("--restorer", "my, [odd] name=1.pth", "--denoiser", "sr4")
-    facts = ("--set", "restorer.value_range=0,255", "--set", "denoiser.sigma_input=map", "--set", "restorer.scale=4")
+    facts = (
+        "--override",
+        "restorer.value_range=0,255",
+        "--override",
+        "denoiser.sigma_input=map",
+        "--override",
+        "restorer.scale=4",
+    )
     result = dp_ir("train", "fusion", "-d", tmp_path, "-o", tmp_path / "run", *names, *facts, "optim.steps=7")
     assert result.exit_code == 0, result.output
     partners = asked["recipe"].partners
@@ -340,8 +349,34 @@ def test_folders_are_taken_as_they_are_named(dp_ir, tmp_path, monkeypatch, name)
     assert (asked["recipe"].data.clean, asked["recipe"].data.observation) == (name, f"{name} lq")
 
 
-@pytest.mark.parametrize("option", [("--restorer", "a.pth"), ("--denoiser", "sr4"), ("--set", "restorer.scale=4")])
+@pytest.mark.parametrize("option", [("--restorer", "a.pth"), ("--denoiser", "sr4"), ("--override", "restorer.scale=4")])
 def test_only_a_fusion_has_partners(dp_ir, tmp_path, option):
     said = one_error(dp_ir("train", "denoiser", "-d", tmp_path, "-o", tmp_path / "run", *option))
     assert "`dp-ir train fusion`" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_restorer_of_a_python_file_is_run_and_made_again_when_the_file_changes(dp_ir, photos, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def enlarge(y):\n    return y.repeat_interleave(4, 2).repeat_interleave(4, 3)\n")
+    command = (
+        "restore",
+        photos,
+        "-o",
+        tmp_path / "out",
+        "--restorer",
+        f"{mine}:enlarge",
+        "--tau",
+        0,
+        "--device",
+        "cpu",
+    )
+    command = (*command, "--override", "restorer.scale=4")
+    first = dp_ir(*command)
+    assert first.exit_code == 0, first.output
+    results = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert results
+    mine.write_text(mine.read_text().replace("return y", "return 1 - y"))
+    assert "another restorer" in dp_ir(*command).stderr
+    assert dp_ir(*command, "--overwrite").exit_code == 0
+    assert all((tmp_path / "out" / name).read_bytes() != content for name, content in results.items())

@@ -10,7 +10,7 @@ from conftest import listing
 from PIL import Image, PngImagePlugin
 
 from dp_ir import load_network, read_image, save_network
-from dp_ir.restoration.manifest import MANIFEST
+from dp_ir.batch.manifest import MANIFEST
 from dp_ir.restoration.pipeline import Restoration
 
 

@@ -9,12 +9,12 @@ from dng_files import write_dng
 from PIL import Image
 
 from dp_ir import read_image
-from dp_ir.image.burst_files import read_burst
-from dp_ir.image.camera import decode
-from dp_ir.image.crop import crop_burst
-from dp_ir.networks.bsrt import BSRT
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.image.picture.crop import crop_burst
+from dp_ir.image.raw.burst_files import read_burst
+from dp_ir.image.raw.camera import decode
+from dp_ir.networks.bsrt.model import BSRT
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 

@@ -9,15 +9,15 @@ from conftest import listing
 from PIL import Image
 from typer.testing import CliRunner
 
+from dp_ir.batch import restoring as files
+from dp_ir.batch.duration import LongJobNote
+from dp_ir.batch.jobs import LocalJob
+from dp_ir.batch.manifest import MANIFEST
 from dp_ir.errors import ImageWriteError
-from dp_ir.image.output_size import OutputSize, resized
+from dp_ir.image.picture.output_size import OutputSize, resized
 from dp_ir.interfaces.cli import app
-from dp_ir.restoration import files
-from dp_ir.restoration.duration import LongJobNote
-from dp_ir.restoration.jobs import LocalJob
-from dp_ir.restoration.manifest import MANIFEST
 from dp_ir.restoration.pipeline import Restoration
-from dp_ir.restoration.tiler import TilingNote
+from dp_ir.restoration.tiling.tiler import TilingNote
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import fsspec
 import pytest
 from conftest import listing
 
-from dp_ir.restoration.batch import plan_batch
-from dp_ir.restoration.locations import Url, files_below, upload
-from dp_ir.restoration.manifest import Manifest
+from dp_ir.batch.locations import Url, files_below, upload
+from dp_ir.batch.manifest import Manifest
+from dp_ir.batch.plan import plan_batch
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_bursts_of_a_store_are_its_folders_with_frames(store):
 
 
 def test_a_manifest_in_a_store_has_a_file_per_run_and_is_sent_in_parts(store, monkeypatch):
-    monkeypatch.setattr("dp_ir.restoration.manifest._UPLOAD_LINES", 4)
+    monkeypatch.setattr("dp_ir.batch.manifest._UPLOAD_LINES", 4)
     for run in range(2):
         with Manifest(Url("memory://bucket/out")) as manifest:
             for index in range(6):
@@ -129,7 +129,7 @@ def test_a_manifest_in_a_store_has_a_file_per_run_and_is_sent_in_parts(store, mo
 
 def test_a_store_without_whole_uploads_gets_the_file_under_another_name_first(store, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("dp_ir.restoration.locations._WHOLE_UPLOADS", frozenset())
+    monkeypatch.setattr("dp_ir.batch.locations._WHOLE_UPLOADS", frozenset())
     monkeypatch.setattr(type(store), "mv", lambda self, old, new: (seen.append((old, new)), self.cp_file(old, new)))
     (tmp_path / "a").write_bytes(b"result")
     upload(tmp_path / "a", Url("memory://bucket/deep/a.png"))

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dp_ir.networks.bsrt import BSRT
-from dp_ir.networks.bsrt_alignment import FlowGuidedAlignment, GuidedDeformConv
+from dp_ir.networks.bsrt.alignment import FlowGuidedAlignment, GuidedDeformConv
+from dp_ir.networks.bsrt.model import BSRT
 
 TINY: dict[str, Any] = {
     "burst_size": 3,
@@ -55,7 +55,7 @@ def test_sizes_are_the_released_ones(config: dict[str, Any], parameters: int, en
         network = BSRT(**config)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     assert len(network.state_dict()) == entries
-    assert (network.scale, network.channels, network.size_multiple) == (8, 4, 8)
+    assert (network.scale, network.channels, network.multiple_of) == (8, 4, 8)
 
 
 def test_the_state_dict_has_the_released_names() -> None:
@@ -132,7 +132,7 @@ def test_without_its_last_layer_it_enlarges_the_first_frame_alone(network: BSRT)
 def test_both_operators_give_the_same_image(network: BSRT) -> None:
     images = []
     for operator in ("torch", "torchvision"):
-        with mock.patch("dp_ir.networks.deform_conv.preferred_operator", return_value=operator):
+        with mock.patch("dp_ir.networks.bsrt.deform_conv.preferred_operator", return_value=operator):
             images.append(network(_burst()))
     assert (images[0] - images[1]).abs().max() / images[1].abs().max() < 1e-5
 

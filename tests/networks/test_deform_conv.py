@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dp_ir.networks import deform_conv
-from dp_ir.networks.deform_conv import Operator, deform_conv2d, preferred_operator, sample_bilinear
+from dp_ir.networks.bsrt import deform_conv
+from dp_ir.networks.bsrt.deform_conv import Operator, deform_conv2d, preferred_operator, sample_bilinear
 
 OPERATORS: list[Operator] = ["torch", "torchvision"]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from spandrel.architectures.DRUNet import DRUNet as OtherDRUNet
 
-from dp_ir.networks.drunet import DRUNet
+from dp_ir.networks.drunet.model import DRUNet
 
 
 @pytest.mark.parametrize("size", [(8, 8), (24, 40), (56, 8)])

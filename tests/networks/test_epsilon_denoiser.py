@@ -128,4 +128,4 @@ def test_adds_nothing_to_the_state_of_the_network():
     network = nn.Conv2d(3, 3, 1)
     denoiser = EpsilonDenoiser(network)
     assert set(denoiser.state_dict()) == {"network.weight", "network.bias"}
-    assert denoiser.size_multiple == 1
+    assert denoiser.multiple_of == 1

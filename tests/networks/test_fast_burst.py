@@ -12,10 +12,10 @@ from random_networks import randomised
 from torch import Tensor
 
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.sensor_noise import add_sensor_noise
 from dp_ir.degradation.synthetic_burst import mosaics, random_transforms
-from dp_ir.networks.fast_burst import FastBurst, gather
+from dp_ir.networks.fast_burst.model import FastBurst, gather
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -122,7 +122,7 @@ def test_any_number_of_frames(frames: int) -> None:
 def test_any_size_behind_its_contract(height: int, width: int) -> None:
     burst = torch.rand(1, 3, 4, height, width, generator=seeded(0))
     with torch.no_grad():
-        assert GuardedNetwork("restorer", small())(burst).shape == (1, 3, 8 * height, 8 * width)
+        assert LoadedNetwork("restorer", small())(burst).shape == (1, 3, 8 * height, 8 * width)
 
 
 def test_no_leak_between_the_bursts_of_a_batch() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from random_networks import randomised
 
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_deblur.model import FastDeblur
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 
 
 def small() -> FastDeblur:
@@ -24,7 +24,7 @@ def image(batch: int, height: int, width: int) -> torch.Tensor:
 def test_it_is_small_and_says_what_it_is() -> None:
     assert sum(parameter.numel() for parameter in FastDeblur().parameters()) <= 3.1e6
     info = info_of(FastDeblur())
-    assert (info.scale, info.channels, info.value_range, info.half_safe) == (1, 3, (0.0, 1.0), True)
+    assert (info.scale, info.channels, info.value_range, info.supports_bfloat16) == (1, 3, (0.0, 1.0), True)
 
 
 @settings(max_examples=12, deadline=None)

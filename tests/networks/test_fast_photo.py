@@ -7,7 +7,7 @@ from random_networks import randomised
 
 from dp_ir.checkpoints import load_network, save_network
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.networks.fast_photo import FastPhoto
+from dp_ir.networks.fast_photo.model import FastPhoto
 
 SMALL = {"channels": (16, 16), "blocks": (1, 1), "enlarging_channels": 8, "enlarging_blocks": 1}
 
@@ -19,7 +19,7 @@ def image(height: int, width: int, batch: int = 1) -> torch.Tensor:
 def test_it_is_small_and_says_what_it_is() -> None:
     assert sum(parameter.numel() for parameter in FastPhoto().parameters()) <= 3.6e6
     info = info_of(FastPhoto())
-    assert (info.scale, info.channels, info.value_range, info.half_safe) == (4, 3, (0.0, 1.0), True)
+    assert (info.scale, info.channels, info.value_range, info.supports_bfloat16) == (4, 3, (0.0, 1.0), True)
 
 
 @settings(max_examples=12, deadline=None)

@@ -7,7 +7,7 @@ import torch
 from deepinv.models import FFDNet as OtherFFDNet
 from torch import Tensor
 
-from dp_ir.networks.ffdnet import FFDNet
+from dp_ir.networks.ffdnet.model import FFDNet
 
 PUBLISHED = {"colour": ({}, 852_108, 12), "grey": ({"channels": 1, "nc": 64, "nb": 15}, 485_316, 15)}
 

@@ -7,7 +7,7 @@ import torch
 from spandrel.architectures.FFTformer import FFTformer as OtherFFTformer
 from torch import nn
 
-from dp_ir.networks.fftformer import FFTformer
+from dp_ir.networks.fftformer.model import FFTformer
 
 CONFIGS = [
     {"dim": 8, "num_blocks": [1, 2, 1], "num_refinement_blocks": 1},

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from dp_ir.networks.blocks import ResidualBlock
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.layers.blocks import ResidualBlock
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 
 
 def random_weights(network: torch.nn.Module) -> torch.nn.Module:

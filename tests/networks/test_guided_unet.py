@@ -7,7 +7,7 @@ import torch
 from formula_weights import formula_image, with_formula_weights
 from torch import nn
 
-from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser, GuidedUNet, encode_step
+from dp_ir.networks.guided_unet.model import GuidedDiffusionDenoiser, GuidedUNet, encode_step
 
 TINY = {"model_channels": 32, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_rates": [2], "num_heads": 4}
 
@@ -124,7 +124,7 @@ def test_names_and_shapes_are_those_of_the_released_files(large, config, paramet
     expected = {name: value.shape for name, value in theirs.state_dict().items() if "alphas_cumprod" not in name}
     assert {name: value.shape for name, value in ours.state_dict().items()} == expected
     assert sum(p.numel() for p in ours.parameters()) == parameters
-    assert ours.size_multiple == 32
+    assert ours.multiple_of == 32
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_denoiser_is_made_of_its_config_and_holds_nothing_but_the_network():
     assert rebuilt.config == denoiser.config
     assert set(denoiser.state_dict()) == {f"network.{name}" for name in GuidedUNet(**TINY).state_dict()}
     assert denoiser.value_range == (-1.0, 1.0)
-    assert (denoiser.size_multiple, denoiser.tiling) == (2, "discouraged")
+    assert (denoiser.multiple_of, denoiser.tiling) == (2, "discouraged")
     assert denoiser.step_scale == 0.25
 
 

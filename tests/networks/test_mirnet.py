@@ -7,7 +7,7 @@ import torch
 from formula_weights import formula_image, with_formula_weights
 
 from dp_ir.networks import MIRNet
-from dp_ir.networks.mirnet import BlurReduce, MultiScaleBlock, SelectiveKernelFusion
+from dp_ir.networks.mirnet.model import BlurReduce, MultiScaleBlock, SelectiveKernelFusion
 
 TINY = {"n_feat": 8, "n_rrg": 1, "n_msrb": 1, "height": 2}
 
@@ -101,7 +101,7 @@ def test_says_what_it_is(sigma_map):
     network = MIRNet(**TINY, sigma_map=sigma_map, sigma_range=(0.01, 0.5))
     assert network.sigma_input == ("sigma" if sigma_map else "none")
     assert network.sigma_range == ((0.01, 0.5) if sigma_map else None)
-    assert (network.size_multiple, network.scale, network.channels) == (2, 1, 3)
+    assert (network.multiple_of, network.scale, network.channels) == (2, 1, 3)
     assert network.tiling == "discouraged"
 
 

@@ -20,8 +20,8 @@ from dp_ir.networks import (
     UNetDenoiser,
     mirnet_s,
 )
-from dp_ir.networks.blocks import SigmaEncoding, pad_to_multiple
-from dp_ir.networks.fusion_3ca import COMBINATIONS
+from dp_ir.networks.fusion_3ca.model import COMBINATIONS
+from dp_ir.networks.layers.blocks import NoiseEmbedding, pad_to_multiple
 
 
 def _randomised(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -217,7 +217,7 @@ def test_padding_keeps_the_image_and_reaches_the_next_multiple(height: int, widt
 
 
 def test_encoding_tells_noise_levels_apart() -> None:
-    encode = _randomised(SigmaEncoding(out=16))
+    encode = _randomised(NoiseEmbedding(out=16))
     sigma = torch.logspace(-2.3, 0.3, 40)
     with torch.no_grad():
         codes = encode(sigma)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dp_ir.networks.doubling import conv_of_doubled
-from dp_ir.networks.pointwise import PixelLinear, pointwise
+from dp_ir.networks.layers.doubling import conv_of_doubled
+from dp_ir.networks.layers.pointwise import PixelLinear, pointwise
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 7, 6), (20, 3, 6), (4, 6), (2, 3, 2, 5, 6)])

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dp_ir.degradation.sensor_noise import add_sensor_noise
 from dp_ir.degradation.synthetic_burst import mosaics, random_transforms
-from dp_ir.image.burst import pack
-from dp_ir.networks.registration import register
+from dp_ir.image.raw.burst import pack
+from dp_ir.networks.layers.registration import register
 
 
 def seeded(seed: int) -> torch.Generator:

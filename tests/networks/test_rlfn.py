@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dp_ir.checkpoints.layouts.rlfn import LAYOUT
-from dp_ir.networks.rlfn import RLFN
+from dp_ir.networks.rlfn.detect import DETECTOR
+from dp_ir.networks.rlfn.model import RLFN
 
 
 def written_out(state, image, blocks, scale):
@@ -63,5 +63,5 @@ def test_the_published_size():
 )
 def test_the_layout_infers_every_hyper_parameter(config):
     network = RLFN(**config)
-    assert LAYOUT.matches(network.state_dict())
-    assert LAYOUT.config(network.state_dict()) == network.config
+    assert DETECTOR.matches(network.state_dict())
+    assert DETECTOR.config(network.state_dict()) == network.config

@@ -10,8 +10,8 @@ from random_networks import random_image, randomised
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
-from dp_ir.checkpoints.layouts.rrdb import LAYOUT
-from dp_ir.networks.rrdb import RRDBNet
+from dp_ir.networks.rrdb.detect import DETECTOR
+from dp_ir.networks.rrdb.model import RRDBNet
 
 SMALL: dict[str, Any] = {"num_feat": 8, "num_block": 2}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ def _reference(config: dict[str, Any]) -> nn.Module:
 def test_equals_an_independent_implementation(variant: str) -> None:
     network = RRDBNet(**{**SMALL, **VARIANTS[variant]}).eval()
     reference = randomised(_reference(network.config))
-    network.load_state_dict(LAYOUT.rename(reference.state_dict()))
+    network.load_state_dict(DETECTOR.rename(reference.state_dict()))
     for height, width in ((7, 10), (5, 5), (4, 13)):
         image = random_image(network.channels, height, width)
         with torch.no_grad():

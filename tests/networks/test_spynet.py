@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dp_ir.networks.spynet import SpyNet, flow_warp
+from dp_ir.networks.bsrt.spynet import SpyNet, flow_warp
 
 
 def _network(*, flows: int = 1, bias: float | None = None) -> SpyNet:

@@ -9,8 +9,8 @@ import torch
 from random_networks import random_image, randomised
 from spandrel.architectures.SwinIR import SwinIR as Reference
 
-from dp_ir.networks.swin_layers import attention_mask, relative_position_index
-from dp_ir.networks.swinir import SwinIR
+from dp_ir.networks.layers.swin import attention_mask, relative_position_index
+from dp_ir.networks.swinir.model import SwinIR
 
 SMALL: dict[str, Any] = {"img_size": 16, "embed_dim": 16, "depths": [2, 3], "num_heads": [2, 4]}
 VARIANTS: dict[str, dict[str, Any]] = {

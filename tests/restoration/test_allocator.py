@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import json, resource, sys
 import torch
-from dp_ir.restoration.allocator import keep_freed_memory
+from dp_ir.runtime.allocator import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

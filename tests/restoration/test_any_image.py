@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from dp_ir.image.burst import Burst
-from dp_ir.image.camera import Camera
-from dp_ir.networks.fast_burst import FastBurst
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.files import restore_file
-from dp_ir.restoration.jobs import LocalJob
+from dp_ir.batch.jobs import LocalJob
+from dp_ir.batch.restoring import restore_file
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.camera import Camera
+from dp_ir.networks.fast_burst.model import FastBurst
+from dp_ir.networks.fast_deblur.model import FastDeblur
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 SIDES = st.one_of(st.integers(1, 12), st.integers(1, 70))

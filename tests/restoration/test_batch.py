@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dp_ir.batch.plan import FORMATS, Job, Status, plan_batch, run_batch
 from dp_ir.errors import ImageReadError, ImageWriteError
-from dp_ir.restoration.batch import FORMATS, Job, Status, plan_batch, run_batch
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dp_ir.restoration import budget
+from dp_ir.runtime import budget
 
 
 def test_peak_counts_what_is_alive_at_once():

@@ -9,13 +9,13 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from dp_ir.batch.plan import Status, plan_batch
+from dp_ir.batch.restoring import pictures_of
 from dp_ir.errors import ImageWriteError
 from dp_ir.image import write_image
-from dp_ir.image.camera import GAMMA
-from dp_ir.image.colour import srgb_decode
-from dp_ir.image.picture import Picture
-from dp_ir.restoration.batch import Status, plan_batch
-from dp_ir.restoration.files import pictures_of
+from dp_ir.image.picture.colour import srgb_decode
+from dp_ir.image.picture.picture import Picture
+from dp_ir.image.raw.camera import GAMMA
 from dp_ir.restoration.pipeline import RestorationResult
 
 

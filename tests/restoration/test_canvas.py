@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dp_ir.errors import ImageWriteError
-from dp_ir.restoration import canvas as canvas_module
-from dp_ir.restoration.canvas import Canvas, check_disk_space
-from dp_ir.restoration.tiling import Window
+from dp_ir.restoration.streaming import canvas as canvas_module
+from dp_ir.restoration.streaming.canvas import Canvas, check_disk_space
+from dp_ir.restoration.tiling.windows import Window
 
 
 def test_parts_are_written_and_read(tmp_path):
@@ -41,7 +41,7 @@ def test_the_file_goes_with_the_canvas_and_with_a_killed_process(tmp_path):
     canvas.close()
     assert list(tmp_path.iterdir()) == []
     code = (
-        "import os, signal; from pathlib import Path; from dp_ir.restoration.canvas import Canvas\n"
+        "import os, signal; from pathlib import Path; from dp_ir.restoration.streaming.canvas import Canvas\n"
         f"canvas = Canvas((3, 400, 500), Path({str(tmp_path)!r}))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

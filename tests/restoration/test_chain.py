@@ -7,19 +7,19 @@ import pytest
 import torch
 from tiled_networks import photo
 
+from dp_ir.batch.plan import LocalJob
+from dp_ir.batch.provenance import provenance
+from dp_ir.batch.restoring import restore_file
 from dp_ir.checkpoints.architectures import build
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import describe, save_network
 from dp_ir.checkpoints.trained_for import trained_for
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
 from dp_ir.image import from_array, write_image
 from dp_ir.restoration import Restoration, UnseenChainWarning
-from dp_ir.restoration.batch import LocalJob
-from dp_ir.restoration.files import restore_file
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
-from dp_ir.restoration.provenance import provenance
-from dp_ir.restoration.tiler import TilingNote
+from dp_ir.restoration.tiling.tiler import TilingNote
 
 ONE = {
     "schedule": NoiseSchedule.linear(1000).to_config(),
@@ -87,7 +87,7 @@ def test_the_fusion_of_a_bundle_is_replaced_with_its_chain(tmp_path):
     file = tmp_path / "fusion.safetensors"
     record = save_network(file, networks()["fusion"], kind="fusion", card={"chain": ONE})
     module = networks()["fusion"]
-    for fusion in (file, str(file), GuardedNetwork("fusion", module, record=record)):
+    for fusion in (file, str(file), LoadedNetwork("fusion", module, record=record)):
         made = Restoration.from_pretrained(tmp_path / "bundle", fusion=fusion, device="cpu")
         assert chain_of(made.settings) == ONE
         assert made.settings.task == "sr4"
@@ -137,7 +137,7 @@ def test_what_is_recorded_is_what_a_replaced_fusion_runs_with(tmp_path, own, giv
 def test_a_saved_bundle_keeps_the_chain_and_its_own_fusion_does_not_overrule_it(tmp_path):
     of_parts(ONE).save_pretrained(tmp_path / "bundle")
     again = Restoration.from_pretrained(tmp_path / "bundle", device="cpu")
-    assert chain_of(again.settings) == again.records["fusion"].chain == ONE
+    assert chain_of(again.settings) == again.networks["fusion"].record.chain == ONE
     of_parts(ONE, tau=200).save_pretrained(tmp_path / "other")
     other = Restoration.from_pretrained(tmp_path / "other", device="cpu")
     assert other.settings.tau == 200

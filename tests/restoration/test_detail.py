@@ -11,10 +11,10 @@ from tiled_networks import Convolutions, photo
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.errors import DPIRError, ScheduleError
-from dp_ir.networks.fusion_fast import FastFusion
+from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.restoration import Restoration
-from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
+from dp_ir.restoration.sampling_plan import seen_and_share
 
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
 IMAGE = photo(20, 24)
@@ -114,7 +114,7 @@ def test_the_result_leaves_the_restorer_steadily(dialled):
 
 def test_a_fusion_with_a_dial_is_given_it_at_every_call_and_no_line_is_drawn_after():
     restore = restoration(dialled=True, steps=3)
-    seen = restore.networks["fusion"].seen
+    seen = restore.networks["fusion"].module.seen
     result = restore(IMAGE.repeat(2, 1, 1, 1), seed=[1, 2], detail=0.5)
     assert [value.tolist() for value in seen] == [[0.5, 0.5]] * 3
     assert result.nfe == {"restorer": 1, "denoiser": 3, "fusion": 3}
@@ -129,9 +129,9 @@ def test_a_fusion_with_a_dial_is_given_it_at_every_call_and_no_line_is_drawn_aft
 
 def test_the_memory_of_a_fusion_with_a_dial_is_measured(monkeypatch):
     restore = restoration(dialled=True, steps=1)
-    monkeypatch.setattr("dp_ir.restoration.passes._UNMEASURED", 0)
+    monkeypatch.setattr("dp_ir.restoration.tiling.tiled_networks._UNMEASURED", 0)
     restore(IMAGE, detail=0.5)
-    assert [len(value) for value in restore.networks["fusion"].seen] == [1, 1]  # the probe, and the call
+    assert [len(value) for value in restore.networks["fusion"].module.seen] == [1, 1]  # the probe, and the call
 
 
 @pytest.mark.parametrize(("dial", "given", "share"), [(0.5, 0.5, 1.0), (0.4, 0.4, 1.0), (0.1, 0.4, 0.25)])
@@ -139,7 +139,7 @@ def test_below_what_a_fusion_sees_of_the_dial_lies_a_straight_line(dial, given, 
     restore = restoration(dialled=True, steps=1)
     last = []
     image = restore(IMAGE, detail=dial, callback=last.append).image
-    assert [float(value) for value in restore.networks["fusion"].seen] == [pytest.approx(given)]
+    assert [float(value) for value in restore.networks["fusion"].module.seen] == [pytest.approx(given)]
     restored = restore.networks["restorer"](IMAGE)
     assert torch.allclose(image, torch.lerp(restored, last[0].estimate, share).clamp(0, 1), atol=1e-6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import Any
 
 import pytest
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError, MissingExtraError
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration import exporting
-from dp_ir.restoration.engines import engine_device, guarded
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from dp_ir.runtime.engines import engine_device, run_by
 
 CPU = torch.device("cpu")
 
@@ -39,7 +40,9 @@ def test_a_restoration_is_the_same_with_every_engine(engine: Any) -> None:
     networks = tiny_networks()
     plain = Restoration.from_parts(**networks, precision="float32", device="cpu", steps=3)
     other = Restoration.from_parts(**networks, precision="float32", device="auto", steps=3, engine=engine)
-    assert other.networks == networks  # which `save_pretrained` writes
+    assert {
+        kind: network.module for kind, network in other.networks.items()
+    } == networks  # which `save_pretrained` writes
     for image in (torch.rand(1, 3, 9, 14), torch.rand(2, 3, 17, 5)):
         expected = plain(image, seed=3).image
         torch.testing.assert_close(other(image, seed=3).image, expected, rtol=0, atol=1e-4)
@@ -69,7 +72,7 @@ def test_openvino_in_bfloat16_is_as_near_as_autocast() -> None:
     info = info_of(network)
     values = torch.rand(1, 3, 48, 64), torch.tensor([0.3])
     exact, autocast, found = (
-        guarded("denoiser", network, info, engine=engine, device=CPU, precision=precision)(*values)  # type: ignore[arg-type]
+        run_by(engine, LoadedNetwork("denoiser", network, info), device=CPU, precision=precision)(*values)  # type: ignore[arg-type]
         for engine, precision in (("torch", "float32"), ("torch", "bfloat16"), ("openvino", "bfloat16"))
     )
     assert 0 < (found - exact).norm() <= 2 * (autocast - exact).norm()
@@ -80,7 +83,9 @@ def test_compiled_networks_give_the_same() -> None:
         def forward(self, image: Tensor) -> Tensor:
             return image.sin().repeat_interleave(2, 2).repeat_interleave(2, 3) * 0.5
 
-    network = guarded("restorer", Small(), NetworkInfo(scale=2), engine="compile", device=CPU, precision="float32")
+    network = run_by(
+        "compile", LoadedNetwork("restorer", Small(), NetworkInfo(scale=2)), device=CPU, precision="float32"
+    )
     with torch.inference_mode():
         for size in ((4, 6), (7, 5)):
             image = torch.rand(1, 3, *size)
@@ -90,17 +95,16 @@ def test_compiled_networks_give_the_same() -> None:
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DPIRError, match=r"C\+\+ compiler.*--engine torch"):
-        guarded("restorer", nn.Identity(), NetworkInfo(), engine="compile", device=CPU, precision="float32")
+        run_by("compile", LoadedNetwork("restorer", nn.Identity(), NetworkInfo()), device=CPU, precision="float32")
 
 
 @pytest.mark.parametrize(("engine", "package"), [("openvino", "openvino"), ("onnxruntime", "onnx")])
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, engine: Any, package: str) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(exporting, "import_module", missing)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"'{package}'.*dp-ir\[export\]"):
-        guarded("restorer", FastSR(channels=8, blocks=1), NetworkInfo(), engine=engine, device=CPU, precision="auto")
+        run_by(
+            engine, LoadedNetwork("restorer", FastSR(channels=8, blocks=1), NetworkInfo()), device=CPU, precision="auto"
+        )
 
 
 def test_what_engines_refuse() -> None:
@@ -109,6 +113,6 @@ def test_what_engines_refuse() -> None:
     with pytest.raises(DPIRError, match="runs on the CPU"):
         engine_device("openvino", "meta")
     with pytest.raises(DPIRError, match="bfloat16"):
-        guarded("restorer", nn.Identity(), NetworkInfo(), engine="onnxruntime", device=CPU, precision="bfloat16")
+        run_by("onnxruntime", LoadedNetwork("restorer", nn.Identity(), NetworkInfo()), device=CPU, precision="bfloat16")
     with pytest.raises(DPIRError, match=r"no torch\.nn\.Module"):
         Restoration.restorer_only(lambda image: image, engine="openvino")

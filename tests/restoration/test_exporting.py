@@ -19,13 +19,13 @@ from dp_ir.checkpoints.bundle import Bundle, BundleSettings, locate_bundle, read
 from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.network_file import describe
 from dp_ir.errors import BundleError, DPIRError
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.rrdb import RRDBNet
-from dp_ir.networks.swinir import SwinIR
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.export_files import export_bundle
-from dp_ir.restoration.exporting import to_onnx, to_openvino
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.rrdb.model import RRDBNet
+from dp_ir.networks.swinir.model import SwinIR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
+from dp_ir.runtime.export_files import export_bundle
+from dp_ir.runtime.exporting import to_onnx, to_openvino
 
 SIZES = ((1, 2, 2), (3, 7, 2), (2, 4, 9))  # batch, and sides in size multiples
 Model = Callable[[list[np.ndarray]], np.ndarray]
@@ -114,7 +114,7 @@ def check_folder(name: Path, folder: Path, read: Callable[[Path], Model]) -> Non
         assert entry["file"] in (folder / "README.md").read_text()
         assert entry["sha256"] == bundle.records[kind].sha256
         model = read(folder / entry["file"])
-        check(bundle.networks[kind], model, entry["inputs"], entry["size_multiple"], entry["min_size"])
+        check(bundle.networks[kind], model, entry["inputs"], entry["multiple_of"], entry["minimum_size"])
 
 
 @pytest.mark.parametrize("format", list(READERS))
@@ -155,7 +155,7 @@ def test_brought_along_restorers(make: Callable[[], nn.Module], format: str, tmp
         path.write_bytes(to_onnx("restorer", network, info).model_proto.SerializeToString())
     else:
         openvino.save_model(to_openvino("restorer", network, info), path, compress_to_fp16=False)
-    check(network, READERS[format][1](path), ["observation"], info.size_multiple, 2 * info.size_multiple)
+    check(network, READERS[format][1](path), ["observation"], info.multiple_of, 2 * info.multiple_of)
 
 
 def test_export_leaves_the_network_as_it_was() -> None:

@@ -8,15 +8,16 @@ import torch
 from PIL import Image
 from tiled_networks import local_restoration
 
+from dp_ir.batch import restoring as files
+from dp_ir.batch.plan import LocalJob, Status, plan_batch, run_batch
+from dp_ir.batch.restoring import restore_file
 from dp_ir.errors import ImageWriteError
 from dp_ir.image import read_image
-from dp_ir.image.burst import Burst
-from dp_ir.image.camera import Camera
-from dp_ir.restoration import Restoration, files
-from dp_ir.restoration.batch import LocalJob, Status, plan_batch, run_batch
-from dp_ir.restoration.files import restore_file
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.camera import Camera
+from dp_ir.restoration import Restoration
 
-INFO = local_restoration().infos["restorer"]
+INFO = local_restoration().networks["restorer"].info
 
 
 def restoration(scale, calls, **info):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.picture import Picture
+from dp_ir.image.picture.picture import Picture
 from dp_ir.restoration.pipeline import Restoration
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dp_ir.batch.manifest import MANIFEST, Manifest
+from dp_ir.batch.output import output_of
+from dp_ir.batch.plan import Job, Status, carry_out, plan_batch, run_batch
 from dp_ir.errors import ImageWriteError
-from dp_ir.restoration.batch import Job, Status, carry_out, plan_batch, run_batch
-from dp_ir.restoration.manifest import MANIFEST, Manifest
-from dp_ir.restoration.output import output_of
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 PSD = b"8BPS\0\1"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dp_ir.batch.manifest import MANIFEST, Manifest
+from dp_ir.batch.plan import Job, Status, carry_out, plan_batch, run_batch
+from dp_ir.batch.source_version import has_changed, stamp_of
 from dp_ir.errors import ImageReadError
-from dp_ir.restoration.batch import Job, Status, carry_out, plan_batch, run_batch
-from dp_ir.restoration.manifest import MANIFEST, Manifest
-from dp_ir.restoration.stamps import has_changed, stamp_of
 
 WAY = {"seed": 3, "tau": 400, "restorer": "ab12", "linear": False}
 

@@ -6,7 +6,7 @@ import pytest
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
 from dp_ir.checkpoints.network_file import NetworkRecord
-from dp_ir.restoration.partners import (
+from dp_ir.restoration.trained_with import (
     UnseenPartnersWarning,
     named_partners,
     network_name,
@@ -25,7 +25,7 @@ def record(architecture, sha256, file=None, **config):
 RLFN = record("rlfn", "a", "rlfn_x4.pth", scale=4)
 CRAFT = record("spandrel", "b", "craft.pth", network="CRAFT")
 UNET = record("unet-denoiser", "c")
-FFDNET = record("ffdnet", "d", "ffdnet_color.mat")
+FFDNET = record("ffdnet", "d", "ffdnet_color.pth")
 
 
 def warning(partners, records, present=BOTH):
@@ -61,7 +61,7 @@ def test_a_card_names_partners_as_the_warning_wants_them():
     )
     assert warning(partners, {"restorer": CRAFT, "denoiser": FFDNET}) == (
         "The fusion network was trained with the restorer rlfn of rlfn_x4.pth (aaaaaaaaaaaa) and the denoiser "
-        "unet-denoiser (cccccccccccc), and meets CRAFT of craft.pth (bbbbbbbbbbbb) and ffdnet of ffdnet_color.mat "
+        "unet-denoiser (cccccccccccc), and meets CRAFT of craft.pth (bbbbbbbbbbbb) and ffdnet of ffdnet_color.pth "
         "(dddddddddddd) here: it works with others, perhaps not as well."
     )
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dp_ir.restoration.batch import Status, plan_batch
-from dp_ir.restoration.finding import find
-from dp_ir.restoration.output import output_of
-from dp_ir.restoration.paths import downwards, expanded, is_circular, real, way_out
+from dp_ir.batch.finding import find
+from dp_ir.batch.output import output_of
+from dp_ir.batch.paths import downwards, expanded, is_circular, real, way_out
+from dp_ir.batch.plan import Status, plan_batch
 
 links = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 

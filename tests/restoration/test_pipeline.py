@@ -17,9 +17,9 @@ from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError, ScheduleError, SigmaRangeError
 from dp_ir.restoration import pipeline
-from dp_ir.restoration.partners import UnseenPartnersWarning
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.restoration.seeds import image_seeds, sample_seed
+from dp_ir.restoration.trained_with import UnseenPartnersWarning
 
 MEAN, SPREAD, OBSERVATION_NOISE = 0.45, 0.06, 0.04
 POSTERIOR_VARIANCE = 1 / (1 / SPREAD**2 + 1 / OBSERVATION_NOISE**2)

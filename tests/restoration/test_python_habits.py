@@ -12,12 +12,13 @@ from PIL import Image
 from tiled_networks import local_restoration, photo
 
 from dp_ir import load_restorer, save_network
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError, ImageReadError, NetworkContractError
 from dp_ir.image import read_image
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.restoration import Restoration, precision
-from dp_ir.restoration.precision import pick_device
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.restoration import Restoration
+from dp_ir.runtime import precision
+from dp_ir.runtime.precision import pick_device
 
 IMAGE = photo(16, 12)
 
@@ -104,7 +105,7 @@ def test_another_default_type_of_numbers_changes_nothing(tmp_path):
     try:
         found = restoration(IMAGE, seed=3, num_samples=2)
         again = load_restorer(tmp_path / "restorer.safetensors", probe=False)(IMAGE)
-        made_here = GuardedNetwork("restorer", torch.nn.Conv2d(3, 3, 1))(IMAGE)
+        made_here = LoadedNetwork("restorer", torch.nn.Conv2d(3, 3, 1))(IMAGE)
         chain = local_restoration()(IMAGE, seed=3).image
         assert torch.get_default_dtype() == torch.float64
     finally:

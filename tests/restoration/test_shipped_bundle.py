@@ -13,10 +13,10 @@ from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
 from dp_ir.degradation import imresize
 from dp_ir.degradation.motion_blur import Motion, average
 from dp_ir.degradation.synthetic_burst import synthetic_burst
-from dp_ir.evaluation.metrics import PSNR
+from dp_ir.evaluation.metrics.similarity import PSNR
 from dp_ir.image import from_pil, read_image, to_tensor
-from dp_ir.image.bands import laplacian_bands
-from dp_ir.image.demosaicking import demosaick_bilinear
+from dp_ir.image.picture.bands import laplacian_bands
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 

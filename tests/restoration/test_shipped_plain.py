@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from dp_ir.batch import restoring as files
+from dp_ir.batch.jobs import LocalJob
 from dp_ir.image import read_image
-from dp_ir.restoration import files
-from dp_ir.restoration.jobs import LocalJob
 from dp_ir.restoration.pipeline import Restoration
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo" / "original.png"

@@ -14,18 +14,21 @@ import tifffile
 import torch
 from tiled_networks import Convolutions, local_restoration, photo
 
+from dp_ir.batch import restoring as files
+from dp_ir.batch.plan import LocalJob
+from dp_ir.batch.restoring import restore_file
 from dp_ir.errors import DPIRError, ImageWriteError
-from dp_ir.image import from_array, read_image, write_image, writing
-from dp_ir.image.burst import Burst
-from dp_ir.image.camera import Camera
-from dp_ir.image.colour import adobe_rgb_profile, linear_profile
-from dp_ir.image.output_size import OutputSize
-from dp_ir.restoration import Restoration, canvas, files
-from dp_ir.restoration.batch import LocalJob
-from dp_ir.restoration.files import restore_file
+from dp_ir.image import from_array, read_image, write_image
+from dp_ir.image.files import writing
+from dp_ir.image.picture.colour import adobe_rgb_profile, linear_profile
+from dp_ir.image.picture.output_size import OutputSize
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.camera import Camera
+from dp_ir.restoration import Restoration
 from dp_ir.restoration.inputs import observe_file
-from dp_ir.restoration.streaming import restore_streamed
-from dp_ir.restoration.tiler import TilingNote
+from dp_ir.restoration.streaming import canvas
+from dp_ir.restoration.streaming.from_disk import restore_streamed
+from dp_ir.restoration.tiling.tiler import TilingNote
 
 SIZE = 91, 83
 
@@ -133,7 +136,7 @@ def test_the_dial_gives_the_same_file(tmp_path, sampler, dialled, detail):
     if dialled:
         restoration = Restoration.from_parts(
             **{**restoration.networks, "fusion": Dialled(3, 3)},
-            infos={"fusion": replace(restoration.infos["fusion"], detail=0.4)},
+            infos={"fusion": replace(restoration.networks["fusion"].info, detail=0.4)},
             device="cpu",
             precision="float32",
             steps=4,
@@ -241,7 +244,7 @@ def numbers_in(path):
     return tifffile.imread(path) if path.suffix == ".tif" else imagecodecs.png_decode(path.read_bytes())
 
 
-restoration_info = local_restoration().infos["restorer"]
+restoration_info = local_restoration().networks["restorer"].info
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
@@ -278,9 +281,9 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from dp_ir.image import from_array, write_image
-from dp_ir.restoration.batch import LocalJob
-from dp_ir.restoration.budget import resident_memory
-from dp_ir.restoration.files import restore_file
+from dp_ir.batch.plan import LocalJob
+from dp_ir.runtime.budget import resident_memory
+from dp_ir.batch.restoring import restore_file
 from tiled_networks import local_restoration, photo
 
 folder, restore = Path(sys.argv[1]), local_restoration(steps=1, sampler="ddpm", eta=1.0)

@@ -9,10 +9,10 @@ from tiled_networks import Convolutions, local_restoration, photo
 from dp_ir import Restoration
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import DPIRError
-from dp_ir.image.burst import Burst
-from dp_ir.restoration import passes
-from dp_ir.restoration.passes import Passes
-from dp_ir.restoration.tiler import TilingNote
+from dp_ir.image.raw.burst import Burst
+from dp_ir.restoration.tiling import tiled_networks as passes
+from dp_ir.restoration.tiling.tiled_networks import TiledNetworks
+from dp_ir.restoration.tiling.tiler import TilingNote
 
 LEVEL = 1 / 255
 
@@ -75,7 +75,7 @@ def test_several_tiles_at_once_give_the_same():
     restore, image = local_restoration(), photo(70, 90).repeat(2, 1, 1, 1)
     noisy, sigma = photo(140, 180, seed=1).repeat(2, 1, 1, 1), torch.tensor([0.1, 0.3])
     with torch.inference_mode():
-        one, many = (Passes(restore._networks, tile=64, batch=batch) for batch in (1, 4))
+        one, many = (TiledNetworks(restore.networks, tile=64, batch=batch) for batch in (1, 4))
         restored = one.restored(image, lambda result: result)
         assert torch.allclose(many.restored(image, lambda result: result), restored, atol=1e-6)
         expected = one.estimate(restored)(noisy, sigma)
@@ -183,7 +183,7 @@ def test_what_no_tile_can_help_is_not_tried_forever():
     assert parts["restorer"].calls < 5
 
 
-@pytest.mark.filterwarnings("ignore::dp_ir.restoration.tiler.TilingNote")
+@pytest.mark.filterwarnings("ignore::dp_ir.restoration.tiling.tiler.TilingNote")
 def test_tiles_are_as_large_as_memory_allows(monkeypatch):
     monkeypatch.setattr(passes, "_UNMEASURED", 0)
     restore, image = local_restoration(), photo(160, 200)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp_ir.restoration.tiling import Overlap, Window, bands, spans, weights
+from dp_ir.restoration.tiling.windows import Overlap, Window, bands, spans, weights
 
 OVERLAP = Overlap(3, 4)
 

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dp_ir import Restoration
+from dp_ir.batch import duration as durations
+from dp_ir.batch import restoring as files
+from dp_ir.batch.duration import LongJobNote, duration, expected_seconds
+from dp_ir.batch.jobs import Job, LocalJob
+from dp_ir.batch.provenance import differences, joint_provenance
+from dp_ir.batch.worker import Worker
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import ImageReadError, ImageWriteError
 from dp_ir.image import read_image
-from dp_ir.image.crop import crop_picture
-from dp_ir.image.output_size import OutputSize
-from dp_ir.image.photo_facts import PhotoFacts, photo_facts
-from dp_ir.restoration import duration as durations
-from dp_ir.restoration import files
-from dp_ir.restoration.duration import LongJobNote, duration, expected_seconds
-from dp_ir.restoration.jobs import Job, LocalJob
-from dp_ir.restoration.provenance import differences, joint_provenance
-from dp_ir.restoration.worker import Worker
+from dp_ir.image.picture.crop import crop_picture
+from dp_ir.image.picture.output_size import OutputSize
+from dp_ir.image.picture.photo_facts import PhotoFacts, photo_facts
 from dp_ir.tasks.choice import CHOICES, AdviceNote, ChoiceNote, advice, chosen_bundle, suited_bundle, told_findings
 
 

@@ -5,11 +5,13 @@ import torch
 
 from dp_ir.checkpoints.bundle import read_bundle
 from dp_ir.errors import BundleError, NetworkContractError
-from dp_ir.networks.ffdnet import FFDNet
-from dp_ir.networks.rlfn import RLFN
+from dp_ir.networks.ffdnet.model import FFDNet
+from dp_ir.networks.rlfn.model import RLFN
 from dp_ir.tasks.conversion import convert
 
-pytestmark = pytest.mark.filterwarnings("ignore::dp_ir.checkpoints.probe.ProbeWarning")  # random weights do no work
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::dp_ir.checkpoints.units.probe.ProbeWarning"
+)  # random weights do no work
 
 
 def published(path, network):

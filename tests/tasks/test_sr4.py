@@ -10,7 +10,7 @@ from dp_ir.tasks import TASKS, get_task
 
 def test_the_registry_knows_its_tasks_and_suggests():
     assert get_task("sr4") is TASKS["sr4"]
-    with pytest.raises(DPIRError, match=r"'sr5' \(nearest: sr4\): known are sr4"):
+    with pytest.raises(DPIRError, match=r"'sr5' \(nearest: sr4\): known are burst"):
         get_task("sr5")
 
 

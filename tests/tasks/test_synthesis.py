@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
+from dp_ir.degradation.chance import image_generator
 from dp_ir.degradation.synthetic_burst import synthetic_burst
 from dp_ir.errors import DataError
-from dp_ir.image.synthetic_burst import read_camera, read_frame, read_truth
-from dp_ir.tasks.sr4 import SR4, degrade
+from dp_ir.image.raw.synthetic_burst import read_camera, read_frame, read_truth
+from dp_ir.tasks.sr4.task import SR4, degrade
 from dp_ir.tasks.synthesis import synthesise
-from dp_ir.tasks.task import Task, image_generator
+from dp_ir.tasks.task import Task
 
 
 def speckle(clean, *, generator=None):

@@ -11,11 +11,11 @@ from PIL import Image
 
 from dp_ir.checkpoints.bundle import bundle_network, read_config, zoo_folder
 from dp_ir.checkpoints.network_file import save_network
+from dp_ir.datasets.layouts import load_rgb
 from dp_ir.evaluation import Bar, Report, Table
-from dp_ir.image.data_layouts import load_rgb
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import DataRecipe

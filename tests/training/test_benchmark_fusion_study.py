@@ -10,9 +10,9 @@ import torch
 
 from dp_ir.checkpoints import save_network
 from dp_ir.errors import DataError
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_fusion.model import FastFusion
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from dp_ir import Restoration
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.diffusion.samplers import SAMPLERS
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.networks import FastFusion
-from dp_ir.restoration.chain import seen_and_share
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
+from dp_ir.restoration.sampling_plan import seen_and_share
 from dp_ir.training import chain_objective
 from dp_ir.training.chain_objective import ChainObjective, validation_dial
 from dp_ir.training.energy_score import Term, band_term, energy_score, spread_weight
@@ -185,7 +185,7 @@ def test_the_recipe_names_chain_and_score(exponent: float) -> None:
     chain = ChainRecipe(tau=300, steps=2, sigma_min=0.05, eta=0.5)
     score = ScoreRecipe(exponent=exponent, bands=2.0, lpips=3.0)
     fusion, batch = _random_fusion(), _batch(2)
-    denoiser = GuardedNetwork("denoiser", _denoiser, device=torch.device("cpu"))
+    denoiser = LoadedNetwork("denoiser", _denoiser, device=torch.device("cpu"))
     objective = chain_objective.chain_objective(
         chain, score, fusion, denoiser, chain_objective.no_figures, lambda image: [image / 7]
     )

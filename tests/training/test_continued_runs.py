@@ -13,7 +13,7 @@ from tiny_runs import METRICS, run_tiny
 
 from dp_ir.checkpoints import build, describe, load_network, save_network
 from dp_ir.errors import CheckpointError, RecipeError
-from dp_ir.networks.fast_deblur import FastDeblur
+from dp_ir.networks.fast_deblur.model import FastDeblur
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.training.run import train
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from dp_ir.batch.finding import find
+from dp_ir.batch.output import output_of
+from dp_ir.datasets.pairing import images_below
 from dp_ir.errors import DataError
-from dp_ir.image.pairing import images_below
-from dp_ir.restoration.finding import find
-from dp_ir.restoration.output import output_of
 from dp_ir.training.data import Companion, Patches, StepBatches, is_held_out, split, validation_crops
 from dp_ir.training.recipe import NoiseRecipe
 from dp_ir.training.store import ImageStore, StoreWriter, default_cache, image_files, named_images, open_store

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.camera import Camera
 from dp_ir.training.objectives import BridgeObjective, DenoiserObjective, FusionObjective, RestorerObjective
 
 

@@ -21,9 +21,9 @@ from dp_ir.checkpoints import NetworkRecord, build, load_network, save_network
 from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.errors import CheckpointError, DataError, RecipeError
-from dp_ir.evaluation.judges import judges
-from dp_ir.evaluation.method import Observation
-from dp_ir.evaluation.methods import parse_method
+from dp_ir.evaluation.methods.method import Observation
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.metrics.training_metrics import judges
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train
@@ -44,7 +44,7 @@ def test_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
     assert record.card["training"]["steps"] == resumed.card["training"]["steps"] == 8
-    assert not list((tmp_path / "parts").glob("*.partial"))
+    assert not list((tmp_path / "parts").glob("*.part"))
 
 
 @pytest.mark.parametrize("recipe", BRIDGES)
@@ -338,7 +338,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_leaves_the_last_one(
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be written \(.*No space left.*make room"):
         run_tiny("denoiser", settings, tmp_path / "run", "optim.steps=2")
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
-    assert not list((tmp_path / "run").glob("*.partial"))
+    assert not list((tmp_path / "run").glob("*.part"))
 
 
 def test_held_out_images_without_room_for_a_crop_are_left_out(settings: list[str], tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from dp_ir.checkpoints import load_network
 from dp_ir.degradation.frame_averaging import average_clips
 from dp_ir.errors import DataError
-from dp_ir.image.burst import Burst
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.camera import Camera
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.tasks import get_task
 from dp_ir.training.data import Patches, observe

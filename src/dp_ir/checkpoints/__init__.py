@@ -1,6 +1,6 @@
-"""The checkpoints floor: weight files, network files and bundles, read safely and written atomically."""
+"""The checkpoints package: weight files, network files and bundles, read safely and written atomically."""
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES, build
+from dp_ir.checkpoints.architectures import build
 from dp_ir.checkpoints.bundle import (
     Bundle,
     BundleConfig,
@@ -23,7 +23,6 @@ from dp_ir.checkpoints.network_file import (
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, sha256, write_safetensors
 
 __all__ = [
-    "ARCHITECTURES",
     "KINDS",
     "Bundle",
     "BundleConfig",

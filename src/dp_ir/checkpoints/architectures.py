@@ -9,50 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dp_ir.checkpoints.outline import no_more_parameters_than
-from dp_ir.checkpoints.spandrel_network import SpandrelNetwork, spandrel_network
+from dp_ir.checkpoints.foreign.spandrel_network import SpandrelNetwork, spandrel_network
+from dp_ir.checkpoints.size_guard import no_more_parameters_than
 from dp_ir.errors import CheckpointError
-from dp_ir.networks.bsrt import BSRT
+from dp_ir.networks import ARCHITECTURES
 from dp_ir.networks.default_dtype import float32_by_default
-from dp_ir.networks.drunet import DRUNet
-from dp_ir.networks.fast_burst import FastBurst
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.fast_photo import FastPhoto
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.ffdnet import FFDNet
-from dp_ir.networks.fftformer import FFTformer
-from dp_ir.networks.fusion_3ca import Fusion3CA
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.fusion_inverse_variance import InverseVarianceFusion
-from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser
-from dp_ir.networks.mirnet import MIRNet
-from dp_ir.networks.rlfn import RLFN
-from dp_ir.networks.rrdb import RRDBNet
-from dp_ir.networks.swinir import SwinIR
-from dp_ir.networks.unet_bridge import UNetBridge
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-
-ARCHITECTURES: dict[str, type[nn.Module]] = {
-    "unet-denoiser": UNetDenoiser,
-    "fast-sr": FastSR,
-    "fast-deblur": FastDeblur,
-    "fast-photo": FastPhoto,
-    "fast-burst": FastBurst,
-    "fast-fusion": FastFusion,
-    "fusion-3ca": Fusion3CA,
-    "inverse-variance": InverseVarianceFusion,
-    "unet-bridge": UNetBridge,
-    "bsrt": BSRT,
-    "drunet": DRUNet,
-    "ffdnet": FFDNet,
-    "fftformer": FFTformer,
-    "guided-unet": GuidedDiffusionDenoiser,
-    "mirnet": MIRNet,
-    "rlfn": RLFN,
-    "rrdb": RRDBNet,
-    "swinir": SwinIR,
-}
-"""Name in weight files and recipes -> class; each takes keyword hyper-parameters and keeps them as `.config`."""
 
 _ALWAYS_ALLOWED = 4096  # diffusion steps, training sizes
 _LONGEST = 400  # letters of hyper-parameters in a sentence

@@ -13,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from torch import nn
 
 from dp_ir.checkpoints.architectures import nearest
 from dp_ir.checkpoints.card import render_card
-from dp_ir.checkpoints.files import write_atomically
 from dp_ir.checkpoints.network_file import (
     PARTS,
     Kind,
@@ -31,8 +30,11 @@ from dp_ir.checkpoints.network_file import (
     recorded_info,
     save_network,
 )
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, short, typed_values
-from dp_ir.errors import BundleError, CheckpointError, MissingExtraError
+from dp_ir.checkpoints.trained_for import short, typed_values
+from dp_ir.errors import BundleError, CheckpointError
+from dp_ir.extras import require
+from dp_ir.part_files import replace_text
+from dp_ir.sampling_settings import SETTINGS, SamplingSettings
 
 FORMAT_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -44,31 +46,15 @@ _CONFIG_LIMIT = 2**20
 
 
 @dataclass(frozen=True)
-class BundleSettings:
-    """How the networks of a bundle are run unless a call says otherwise.
+class BundleSettings(SamplingSettings):
+    """How the networks of a bundle are run unless a call says otherwise, and what is known of the whole.
 
     Args:
-        schedule: the noise schedule, as `NoiseSchedule.to_config` writes it.
-        tau: step of the schedule where sampling starts; 0 returns the restorer's estimate.
-        steps: steps from tau down to 0, one denoiser and one fusion evaluation each.
-        sampler: a key of `dp_ir.diffusion.samplers.SAMPLERS`.
-        spacing: how the steps are spread, see `sigma_grid`.
-        sigma_min: last noise level before 0, in [0, 1] image units.
-        eta: share of fresh noise per step, 0 (none) to 1 (ancestral).
-        detail: the dial from the restorer's estimate, 0, to a sample of the posterior, 1.
         task: name of the task, such as "sr4".
         quality: measured quality, free JSON.
         licence: SPDX name of the licence of the weights.
     """
 
-    schedule: dict[str, Any]
-    tau: float
-    steps: int
-    sampler: str
-    spacing: str
-    sigma_min: float
-    eta: float
-    detail: float = 1.0
     task: str = ""
     quality: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
@@ -244,8 +230,8 @@ def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, st
         entries = {kind: _write_network(stage, bundle, kind, shared.get(kind)) for kind in _present(bundle, folder)}
         config = BundleConfig(bundle.settings, entries, bundle.partners)
         card = render_card(folder.name, asdict(bundle.settings), bundle.records, bundle.partners)
-        write_atomically(stage / CARD_NAME, lambda path: _write_text(path, card))
-        write_atomically(stage / CONFIG_NAME, lambda path: _write_text(path, _dump(config)))
+        replace_text(stage / CARD_NAME, card)
+        replace_text(stage / CONFIG_NAME, _dump(config))
         if folder.exists():
             for path in sorted(stage.iterdir(), key=lambda item: item.name == CONFIG_NAME):
                 path.replace(folder / path.name)
@@ -258,10 +244,6 @@ def write_bundle(folder: str | Path, bundle: Bundle, *, shared: Mapping[Kind, st
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return config
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _present(bundle: Bundle, folder: Path) -> list[Kind]:
@@ -323,8 +305,7 @@ def _parse(content: Any, path: Path) -> BundleConfig:
 
 
 _SETTING_TYPES: dict[str, tuple[type, ...]] = {
-    **CHAIN_SETTINGS,
-    "detail": (float, int),
+    **{name: setting.types for name, setting in SETTINGS.items()},
     "task": (str,),
     "quality": (dict,),
     "licence": (str,),
@@ -350,12 +331,7 @@ def _inside(folder: Path, file: str) -> Path:
 
 
 def _fetch(hub_id: str, revision: str | None, known: str) -> Path:
-    try:
-        hub = import_module("huggingface_hub")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"Fetching the bundle {hub_id!r} (not a folder here)", "huggingface_hub", "hub"
-        ) from error
+    hub = require("huggingface_hub", f"Fetching the bundle {hub_id!r} (not a folder here)", "hub")
     try:
         patterns = ["*.json", "*.safetensors", "*.md"]
         return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, trained_for
+from dp_ir.checkpoints.trained_for import trained_for
+from dp_ir.networks import ARCHITECTURES
+from dp_ir.sampling_settings import SETTINGS
 
 _ROLES: dict[Kind, str] = {
     "restorer": "Restorer: observation → E[x0 | y]",
     "denoiser": "Denoiser: noisy image and noise level → E[x0 | x_t]",
     "fusion": "Fusion: both estimates → E[x0 | y, x_t]",
 }
-_SETTINGS = (*CHAIN_SETTINGS, "detail")
 
 
 def render_card(
@@ -47,7 +47,7 @@ def render_card(
         f"Licence of the weights: {licence}.",
     ]
     if "fusion" in records:
-        lines += ["", "## Sampling", "", *_table((key, settings[key]) for key in _SETTINGS)]
+        lines += ["", "## Sampling", "", *_table((key, settings[key]) for key in SETTINGS)]
     if settings["quality"]:
         lines += ["", "## Measured quality", "", *_table(settings["quality"].items())]
     for kind, record in records.items():

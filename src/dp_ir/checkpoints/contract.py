@@ -47,13 +47,13 @@ class NetworkInfo:
     Args:
         scale: output side / input side; None takes whatever the network returns.
         channels: channels of the image that goes in.
-        size_multiple: input sides must be multiples of it; the caller pads and crops.
-        min_size: smallest input side; the caller pads and crops.
+        multiple_of: input sides must be multiples of it; the caller pads and crops.
+        minimum_size: smallest input side; the caller pads and crops.
         value_range: pixel values the network works in; [0, 1] is mapped to it and back, sigma included.
         sigma_range: noise levels, in [0, 1] units, a denoiser was trained for; None for any.
         sigma_input: how a denoiser takes the noise level, in units of its value range: "sigma" (B,) as second argument,
             "variance" the same squared, "map" as one more channel of the image, "none" not at all.
-        half_safe: whether it may run in bfloat16 autocast.
+        supports_bfloat16: whether it may run in bfloat16 autocast.
         tiling: "supported", or "discouraged" where what is far away in the image changes the result.
         receptive_field: how far away, in pixels of what goes in, the image changes a pixel of the result noticeably;
             None where that is not known. Tiles are computed with as much context.
@@ -63,12 +63,12 @@ class NetworkInfo:
 
     scale: int | None = None
     channels: int = 3
-    size_multiple: int = 1
-    min_size: int = 1
+    multiple_of: int = 1
+    minimum_size: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     sigma_range: tuple[float, float] | None = None
     sigma_input: SigmaInput = "sigma"
-    half_safe: bool = False
+    supports_bfloat16: bool = False
     tiling: Tiling = "supported"
     receptive_field: int | None = None
     detail: float | None = None
@@ -85,10 +85,10 @@ class NetworkInfo:
             raise NetworkContractError(f"tiling is {self.tiling!r}: expected one of {', '.join(TILINGS)}.")
         if self.sigma_range is not None and not 0 <= self.sigma_range[0] <= self.sigma_range[1]:
             raise NetworkContractError(f"sigma_range is {self.sigma_range}: expected two numbers, 0 <= low <= high.")
-        if min(self.size_multiple, self.min_size, self.channels, 1 if self.scale is None else self.scale) < 1:
+        if min(self.multiple_of, self.minimum_size, self.channels, 1 if self.scale is None else self.scale) < 1:
             raise NetworkContractError(
-                f"scale {self.scale}, channels {self.channels}, size_multiple {self.size_multiple} and min_size "
-                f"{self.min_size} must each be at least 1."
+                f"scale {self.scale}, channels {self.channels}, multiple_of {self.multiple_of} and minimum_size "
+                f"{self.minimum_size} must each be at least 1."
             )
         if self.detail is not None and not 0 < self.detail <= 1:
             raise NetworkContractError(f"detail is {self.detail}: expected a number above 0 and at most 1, or None.")

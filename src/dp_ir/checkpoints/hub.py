@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, locate_bundle, shipped_bundles
-from dp_ir.errors import CheckpointError, MissingExtraError
+from dp_ir.errors import CheckpointError
+from dp_ir.extras import require
 
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".mat"})
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin"})
 """Endings that make a text the name of a weight file, whether it is there or not."""
 
 
@@ -50,10 +50,7 @@ def fetch_file(repository: str, file: str, *, revision: str | None = None) -> Pa
         CheckpointError: the hub gave none; the sentence says why.
         MissingExtraError: the `hub` extra is not installed.
     """
-    try:
-        hub = import_module("huggingface_hub")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"Fetching {repository}/{file} (not a file here)", "huggingface_hub", "hub") from error
+    hub = require("huggingface_hub", f"Fetching {repository}/{file} (not a file here)", "hub")
     try:
         return Path(hub.hf_hub_download(repository, file, revision=revision))
     except Exception as error:  # every way a network can fail ends in the same sentence

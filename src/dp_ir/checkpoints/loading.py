@@ -13,28 +13,29 @@ from torch import nn
 from dp_ir.checkpoints.architectures import architecture_of
 from dp_ir.checkpoints.bundle import bundle_network, bundle_record, locate_bundle
 from dp_ir.checkpoints.contract import Denoiser, NetworkInfo, Restorer, info_from, info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.foreign.python_function import network_of, python_file
+from dp_ir.checkpoints.foreign.recognition import choose
+from dp_ir.checkpoints.foreign.unwrap import shown
 from dp_ir.checkpoints.hub import locate_file
-from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe, load_network, read_record
-from dp_ir.checkpoints.probe import probe as check_units
-from dp_ir.checkpoints.recognition import choose, recognise
-from dp_ir.checkpoints.unwrap import shown
+from dp_ir.checkpoints.units.probe import probe as check_units
 from dp_ir.checkpoints.weights import read_content, read_metadata, sha256, weight_format
 from dp_ir.errors import CheckpointError, NetworkContractError
 
 Source = str | Path | nn.Module | Restorer | Denoiser
 
 
-def load_restorer(source: Source, *, revision: str | None = None, probe: bool = True, **stated: Any) -> GuardedNetwork:
+def load_restorer(source: Source, *, revision: str | None = None, probe: bool = True, **stated: Any) -> LoadedNetwork:
     """Load a restorer: observation (B, C, h, w) in [0, 1] -> E[x0 | y] (B, 3, scale * h, scale * w).
 
     Args:
-        source: a weight file (safetensors, .pth/.pt/.ckpt, FFDNet's .mat) of this package or of any architecture that
+        source: a weight file (safetensors, .pth/.pt/.ckpt) of this package or of any architecture that
             this package or spandrel knows, recognised by its names and shapes; a bundle, by name or folder; a hub id
-            ("owner/name" of a bundle, or "owner/name/path/of/file.pth"); or a module or function of your own.
+            ("owner/name" of a bundle, or "owner/name/path/of/file.pth"); "file.py:name", see `foreign.python_function`,
+            whose code is run; or a module or function of your own.
         revision: branch, tag or commit of a hub id.
-        probe: try the network on a small synthetic image, to notice a wrong range; see `dp_ir.checkpoints.probe`.
+        probe: try the network on a small synthetic image, to notice a wrong range; see `dp_ir.checkpoints.units.probe`.
         stated: fields of `NetworkInfo` that are not as inferred, such as value_range=(0, 255).
 
     Returns:
@@ -57,7 +58,7 @@ def load_restorer(source: Source, *, revision: str | None = None, probe: bool = 
     return _load("restorer", source, revision, probe, stated)
 
 
-def load_denoiser(source: Source, *, revision: str | None = None, probe: bool = True, **stated: Any) -> GuardedNetwork:
+def load_denoiser(source: Source, *, revision: str | None = None, probe: bool = True, **stated: Any) -> LoadedNetwork:
     """Load a denoiser: noisy (B, 3, H, W) and sigma (B,), both in [0, 1] units -> E[x0 | noisy] (B, 3, H, W).
 
     Args and errors are those of `load_restorer`. A denoiser that does not see the noise level (sigma_input="none") must
@@ -84,17 +85,13 @@ def read_network(path: Path, kind: Kind | None = None) -> tuple[nn.Module, Netwo
     Raises:
         CheckpointError, UnsafeCheckpointError, MissingExtraError: as `load_restorer`.
     """
-    aside: list[str] = []
-    if is_matconvnet(path):
-        module = recognise(read_matconvnet(path), str(path))
-    elif _says_what_it_is(path):
+    if _says_what_it_is(path):
         module, record = load_network(path)
         if kind not in (None, record.kind):
             raise CheckpointError(f"{path} holds a {record.kind}: expected a {kind}.")
         return module, record
-    else:
-        content, source = read_content(path)
-        module, aside = choose(content, source, path.stat().st_size)
+    content, source = read_content(path)
+    module, aside = choose(content, source, path.stat().st_size)
     if kind == "fusion":
         raise CheckpointError(f"{path} holds {architecture_of(module)}: expected a fusion network of `dp-ir train`.")
     origin: dict[str, Any] = {"file": path.name, "sha256": sha256(path)}
@@ -105,23 +102,51 @@ def read_network(path: Path, kind: Kind | None = None) -> tuple[nn.Module, Netwo
     return module, describe(module, kind=kind or _likely_kind(info_of(module)), card=card)
 
 
-def _load(kind: Kind, source: Source, revision: str | None, probe: bool, stated: Mapping[str, Any]) -> GuardedNetwork:
+def _load(kind: Kind, source: Source, revision: str | None, probe: bool, stated: Mapping[str, Any]) -> LoadedNetwork:
     network, record = find_network(kind, source, revision)
     info = info_from({**asdict(info_of(network)), **stated})
-    network = network.network if isinstance(network, GuardedNetwork) else network
+    network = network.module if isinstance(network, LoadedNetwork) else network
     _check_purpose(kind, network, info)
     if record is not None and isinstance(network, nn.Module):
         record = describe(network, kind=kind, card=record.card, info=info)
-    guarded = GuardedNetwork(kind, network, info, record=record)
+    guarded = LoadedNetwork(kind, network, info, record=record)
     if probe:
         check_units(guarded, stacklevel=4)  # where load_restorer or load_denoiser was called
     return guarded
 
 
+def as_loaded(
+    kind: Kind, source: Any, *, info: NetworkInfo | None = None, record: NetworkRecord | None = None
+) -> LoadedNetwork:
+    """Take a network as it is, where it is, or load it.
+
+    Args:
+        kind: what it is for.
+        source: a module or function, which is not touched; or what `load_restorer` and `load_denoiser` load: a file, a
+            bundle, a hub id.
+        info: what is known of it, where it does not say so itself.
+        record: its record, where it is known already.
+
+    Raises:
+        DPIRError: it cannot be loaded.
+    """
+    if isinstance(source, str | Path):
+        if kind == "fusion":
+            source, record = find_network(kind, source)
+        else:
+            source = load_restorer(source) if kind == "restorer" else load_denoiser(source)
+    loaded = LoadedNetwork(kind, source, info, record=record)
+    if loaded.record is None and isinstance(source, nn.Module) and architecture_of(source) is not None:
+        loaded.record = describe(source, kind=kind, info=info)
+    return loaded
+
+
 def find_network(kind: Kind, source: Any, revision: str | None = None) -> tuple[Any, NetworkRecord | None]:
     """The network that a source is or names, with its record where it has one; see `load_restorer` for sources."""
-    if isinstance(source, GuardedNetwork):
+    if isinstance(source, LoadedNetwork):
         return source, source.record
+    if python_file(source) is not None:
+        source = network_of(source)
     if isinstance(source, nn.Module):
         return source, describe(source, kind=kind) if architecture_of(source) is not None else None
     if not isinstance(source, str | Path):
@@ -141,9 +166,11 @@ def find_record(kind: Kind, source: str | Path) -> NetworkRecord | None:
     Raises:
         BundleError, CheckpointError, MissingExtraError: as `load_restorer`.
     """
+    if python_file(source) is not None:
+        return None
     if (file := locate_file(source)) is None:
         return bundle_record(locate_bundle(source), kind)
-    return read_record(file) if not is_matconvnet(file) and _says_what_it_is(file) else None
+    return read_record(file) if _says_what_it_is(file) else None
 
 
 def _says_what_it_is(path: Path) -> bool:

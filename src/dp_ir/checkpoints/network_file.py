@@ -16,10 +16,11 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from dp_ir.checkpoints.architectures import ARCHITECTURES, architecture_of, build_with_weights
+from dp_ir.checkpoints.architectures import architecture_of, build_with_weights
 from dp_ir.checkpoints.contract import NetworkInfo, info_from, info_of, own_info
 from dp_ir.checkpoints.weights import read_metadata, read_state_dict, write_safetensors
 from dp_ir.errors import CheckpointError
+from dp_ir.networks import ARCHITECTURES
 
 Kind = Literal["restorer", "denoiser", "fusion", "bridge"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

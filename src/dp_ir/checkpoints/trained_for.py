@@ -13,17 +13,7 @@ from torch import Tensor
 
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError, DPIRError
-
-CHAIN_SETTINGS: dict[str, tuple[type, ...]] = {
-    "schedule": (dict,),
-    "tau": (int, float),
-    "steps": (int,),
-    "sampler": (str,),
-    "spacing": (str,),
-    "sigma_min": (float, int),
-    "eta": (float, int),
-}
-"""The fields of `BundleSettings` that say how samples are drawn, and the types that files may have them in."""
+from dp_ir.sampling_settings import CHAIN_SETTINGS
 
 _LONGEST_VALUE = 100
 
@@ -40,7 +30,10 @@ def chain_settings(chain: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointError: one of `CHAIN_SETTINGS` is missing, or of another type.
     """
-    return typed_values(chain, CHAIN_SETTINGS, "The chain in the card of the fusion", CheckpointError) if chain else {}
+    if not chain:
+        return {}
+    types = {name: setting.types for name, setting in CHAIN_SETTINGS.items()}
+    return typed_values(chain, types, "The chain in the card of the fusion", CheckpointError)
 
 
 def trained_for(chain: Mapping[str, Any]) -> str:

@@ -23,9 +23,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from dp_ir.checkpoints.files import write_atomically
-from dp_ir.checkpoints.unwrap import check_tensors, shown, unwrap
+from dp_ir.checkpoints.foreign.unwrap import check_tensors, shown, unwrap
 from dp_ir.errors import CheckpointError, UnsafeCheckpointError
+from dp_ir.part_files import replacing
 
 OWN_ENTRY = "dp_ir"
 """The metadata of a safetensors file under which this package describes the network; its names are exact."""
@@ -179,11 +179,8 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
         seen.add(plain.untyped_storage().data_ptr())
         separate[name] = plain
     data = save(separate, metadata=dict(metadata))
-    write_atomically(Path(path), lambda partial: _write_bytes(partial, data))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    with replacing(Path(path), CheckpointError) as beside:
+        beside.write_bytes(data)
 
 
 def _existing(path: str | Path) -> Path:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
+
+
+def image_generator(name: str, seed: int = 0) -> torch.Generator:
+    """The random numbers of one image's degradation: they depend on the seed and on its name, not on its neighbours.
+
+    Args:
+        name: of the image in its folder, with "/" between folders and without a suffix.
+        seed: of the whole set.
+    """
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def uniform(low: float, high: float, generator: torch.Generator | None) -> float:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dp_ir.degradation.sensor_noise import add_sensor_noise
 from dp_ir.errors import DPIRError
-from dp_ir.image.burst import MAX_FRAMES, Burst
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.burst import MAX_FRAMES, Burst
+from dp_ir.image.raw.camera import Camera
 
 SCALE = 8
 """Side of the photograph / side of a packed plane: the mosaic has a quarter of its sides, a plane half the mosaic's."""

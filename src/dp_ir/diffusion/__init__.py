@@ -1,4 +1,4 @@
-"""The diffusion floor: schedules, the jump of eq. 8, samplers, per-image noise and the counting of network calls."""
+"""The diffusion package: schedules, the jump of eq. 8, samplers, per-image noise and the counting of network calls."""
 
 from dp_ir.diffusion.counting import CallCounter
 from dp_ir.diffusion.jump import JumpCoefficients, jump, jump_coefficients

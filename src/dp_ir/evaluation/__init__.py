@@ -1,21 +1,25 @@
-"""Metrics with their protocols, methods, comparisons, studies and reports."""
+"""Comparing methods on data sets: metrics, methods, the run, reports and ablations, each package above the one before.
 
-from dp_ir.evaluation.band_energy import BandEnergy
-from dp_ir.evaluation.comparison import Scores, score
-from dp_ir.evaluation.cost import Cost, flops, parameters, peak_memory, restoration_cost
-from dp_ir.evaluation.dataset import ImagePair, PairedImages
-from dp_ir.evaluation.distribution import SlicedWasserstein
-from dp_ir.evaluation.frechet import FID, KID, load_inception
-from dp_ir.evaluation.layouts import open_dataset, open_datasets
-from dp_ir.evaluation.lpips import LPIPS, load_lpips
-from dp_ir.evaluation.method import Method, Observation, Output
-from dp_ir.evaluation.methods import parse_method
-from dp_ir.evaluation.metric_names import DEFAULT_METRICS, make_metrics
-from dp_ir.evaluation.metrics import MSSSIM, PSNR, SSIM, LinearPSNR, Metric, SetMetric, rgb_to_y
-from dp_ir.evaluation.noise_control import NoiseControl, noise_control
-from dp_ir.evaluation.report import Bar, Report, Table
-from dp_ir.evaluation.results import MethodInfo, MetricInfo, Record, Results, SetRecord
-from dp_ir.evaluation.sample_metrics import MeanPSNR, SpreadError
+`evaluate` is the one way in which methods are judged; `dp-ir evaluate` calls it.
+"""
+
+from dp_ir.datasets.opening import open_dataset, open_datasets
+from dp_ir.datasets.pairs import ImagePair, PairedImages
+from dp_ir.evaluation.methods.method import Method, Observation, Output
+from dp_ir.evaluation.methods.parsing import parse_method
+from dp_ir.evaluation.metrics.band_energy import BandEnergy
+from dp_ir.evaluation.metrics.distribution import SlicedWasserstein
+from dp_ir.evaluation.metrics.frechet import FID, KID, load_inception
+from dp_ir.evaluation.metrics.lpips import LPIPS, load_lpips
+from dp_ir.evaluation.metrics.metric import Metric, MetricInfo, SetMetric
+from dp_ir.evaluation.metrics.names import DEFAULT_METRICS, make_metrics
+from dp_ir.evaluation.metrics.noise_control import NoiseControl, noise_control
+from dp_ir.evaluation.metrics.similarity import MSSSIM, PSNR, SSIM, LinearPSNR, rgb_to_y
+from dp_ir.evaluation.metrics.spread import MeanPSNR, SpreadError
+from dp_ir.evaluation.report.document import Bar, Report, Table
+from dp_ir.evaluation.runner.comparison import evaluate
+from dp_ir.evaluation.runner.resources import Cost, flops, parameters, peak_memory, restoration_cost
+from dp_ir.evaluation.runner.results import MethodInfo, Record, Results, SetRecord
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -42,12 +46,12 @@ __all__ = [
     "Record",
     "Report",
     "Results",
-    "Scores",
     "SetMetric",
     "SetRecord",
     "SlicedWasserstein",
     "SpreadError",
     "Table",
+    "evaluate",
     "flops",
     "load_inception",
     "load_lpips",
@@ -60,5 +64,4 @@ __all__ = [
     "peak_memory",
     "restoration_cost",
     "rgb_to_y",
-    "score",
 ]

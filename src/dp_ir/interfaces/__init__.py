@@ -1,1 +1,1 @@
-"""The interfaces floor."""
+"""The interfaces package."""

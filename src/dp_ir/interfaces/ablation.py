@@ -12,11 +12,11 @@ import typer
 from dp_ir.interfaces.laboratory import command_line, compare, say_what_failed, write
 
 if TYPE_CHECKING:
-    from dp_ir.evaluation.report import Table
+    from dp_ir.evaluation.report.document import Table
 
 
 class StudyName(str, Enum):
-    """The studies of `dp_ir.evaluation.studies.STUDIES`, named here so that help needs no torch."""
+    """The studies of `dp_ir.evaluation.ablations.studies.STUDIES`, named here so that help needs no torch."""
 
     DETAIL = "detail"
     TAU = "tau"
@@ -86,10 +86,10 @@ def ablate(
     """Repeat one of the paper's experiments: a table, files as of `dp-ir evaluate`, and plots. It can be continued."""
     from dataclasses import replace
 
-    from dp_ir.evaluation.export import to_report
-    from dp_ir.evaluation.fusion_forms import estimate_table
-    from dp_ir.evaluation.studies import STUDIES, Subject, draw
-    from dp_ir.tasks.registry import get_task
+    from dp_ir.evaluation.ablations.fusion_forms import estimate_table
+    from dp_ir.evaluation.ablations.studies import STUDIES, Subject, draw
+    from dp_ir.evaluation.report.output_files import to_report
+    from dp_ir.tasks import get_task
 
     if bundle is None:
         bundle = "sr4" if study in (StudyName.DETAIL, StudyName.SWAP) else "sr4-estimate"
@@ -131,7 +131,7 @@ def ablate(
 def _forms(bundle: str, photos: Path | None, out: Path, steps: int, recipe: Sequence[str]) -> dict[str, Path]:
     """Train what the study of fusion forms compares."""
     from dp_ir.errors import DataError
-    from dp_ir.evaluation.fusion_forms import FORMS, train_forms
+    from dp_ir.evaluation.ablations.fusion_forms import FORMS, train_forms
     from dp_ir.interfaces.progress import bar_of
 
     if photos is None:

@@ -23,7 +23,7 @@ from dp_ir.interfaces.cost import cost
 from dp_ir.interfaces.degrade import degrade
 from dp_ir.interfaces.export import export
 from dp_ir.interfaces.laboratory import evaluate
-from dp_ir.interfaces.options import SOURCE, STATED, STATED_BY_KIND
+from dp_ir.interfaces.options import OVERRIDE, OVERRIDE_BY_KIND, SOURCE
 from dp_ir.interfaces.restore import RESTORE_HELP, restore
 from dp_ir.interfaces.web.serve import serve
 from dp_ir.interfaces.words import printable
@@ -147,15 +147,15 @@ def convert(
         ForeignKindName | None,
         typer.Option("--kind", help="What the network is for.", show_default="what it looks like"),
     ] = None,
-    stated: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=STATED)] = None,
+    stated: Annotated[list[str] | None, typer.Option("--override", metavar="KEY=VALUE", help=OVERRIDE)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is in FOLDER.")] = False,
 ) -> None:
     """Write the network of a weight file of any known origin as a bundle: safetensors, settings and a card."""
-    from dp_ir.checkpoints.stated import parse_stated
-    from dp_ir.restoration.partners import network_name
+    from dp_ir.checkpoints.overrides import parse_overrides
+    from dp_ir.restoration.trained_with import network_name
     from dp_ir.tasks.conversion import convert as write
 
-    facts = parse_stated(stated or [])
+    facts = parse_overrides(stated or [])
     record = write(source, output, kind=kind.value if kind else None, stated=facts, overwrite=overwrite)
     typer.echo(
         f"{source} -> {output}: the {record.kind} {network_name(record)}, {record.parameters:,} parameters, in "
@@ -203,7 +203,9 @@ def train(
     denoiser: Annotated[
         str | None, typer.Option("--denoiser", metavar="SOURCE", help="Of a fusion, the frozen denoiser: likewise.")
     ] = None,
-    stated: Annotated[list[str] | None, typer.Option("--set", metavar="KIND.KEY=VALUE", help=STATED_BY_KIND)] = None,
+    stated: Annotated[
+        list[str] | None, typer.Option("--override", metavar="KIND.KEY=VALUE", help=OVERRIDE_BY_KIND)
+    ] = None,
     lpips: Annotated[
         Path | None,
         typer.Option(

@@ -40,8 +40,8 @@ def cost(
     """Say what a restoration costs: parameters, and operations as base + per call x calls at any size."""
     from rich.console import Console
 
-    from dp_ir.evaluation.cost import cost_report
-    from dp_ir.restoration.sources import restoration_of
+    from dp_ir.evaluation.report.cost_tables import cost_report
+    from dp_ir.restoration.replacement import restoration_of
 
     shown, run = ([parse_size(text) for text in texts] for texts in (sizes or ["1280x720"], measure or []))
     restoration = restoration_of(

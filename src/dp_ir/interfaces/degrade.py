@@ -34,7 +34,7 @@ def degrade(
     """Write a synthetic set: OUT/gt and OUT/lq, or OUT/gt and OUT/bursts. What is there already is not made again."""
     from dp_ir.errors import DataError
     from dp_ir.interfaces.progress import bar_of
-    from dp_ir.tasks.registry import get_task
+    from dp_ir.tasks import get_task
     from dp_ir.tasks.synthesis import clean_images, synthesise
 
     chosen = get_task(task)

@@ -11,20 +11,19 @@ from torch import Tensor, nn
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_bundle
 from dp_ir.checkpoints.contract import info_of
+from dp_ir.checkpoints.foreign.unwrap import groups
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.loading import read_network
-from dp_ir.checkpoints.matconvnet import is_matconvnet, read_matconvnet
 from dp_ir.checkpoints.network_file import PARTS, NetworkRecord
 from dp_ir.checkpoints.trained_for import trained_for
-from dp_ir.checkpoints.unwrap import groups
 from dp_ir.checkpoints.weights import read_content, read_metadata, read_state_dict, sha256, weight_format
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import CheckpointError
 from dp_ir.image import IMAGE_SUFFIXES, read_image
-from dp_ir.image.headers import identify
-from dp_ir.image.kinds import head_of
-from dp_ir.image.photo_facts import photo_facts
-from dp_ir.image.raw import RAW_SUFFIXES
+from dp_ir.image.files.headers import identify
+from dp_ir.image.files.kinds import head_of
+from dp_ir.image.picture.photo_facts import photo_facts
+from dp_ir.image.raw.raw_files import RAW_SUFFIXES
 from dp_ir.tasks import get_task
 from dp_ir.tasks.choice import findings
 
@@ -96,8 +95,8 @@ def _bundle(folder: Path) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    kind = "matlab-7.3" if is_matconvnet(path) else weight_format(path)
-    content = read_matconvnet(path) if is_matconvnet(path) else read_content(path)[0]
+    kind = weight_format(path)
+    content = read_content(path)[0]
     types = {str(value.dtype) for group in groups(content) for value in group.state.values()}
     stored = sorted(name.removeprefix("torch.") for name in types)
     file = {"path": str(path), "format": kind, "precision": stored, "file_sha256": sha256(path)}
@@ -106,8 +105,7 @@ def _file(path: Path) -> dict[str, Any]:
     except CheckpointError as error:
         if kind == "safetensors" and "dp_ir" in read_metadata(path):
             raise  # it says what it is, and is not
-        tensors = read_matconvnet(path) if is_matconvnet(path) else read_state_dict(path)
-        return {"what": "weights that no known network fits", **file, **_weights(tensors, str(error))}
+        return {"what": "weights that no known network fits", **file, **_weights(read_state_dict(path), str(error))}
     described = _network(module, record)
     if described["card"].get("origin", {}).get("sha256") == file["file_sha256"]:
         del described["card"]["origin"]  # it is this file
@@ -162,7 +160,7 @@ def _levels(values: tuple[float, float] | None) -> str:
 _WORDS: dict[str, Callable[[Any], str]] = {
     "scale": lambda scale: f"{scale}" if scale else "whatever the network returns",
     "channels": lambda channels: {1: "1, grey", 3: "3, RGB"}.get(channels, f"{channels}"),
-    "size_multiple": lambda multiple: f"{multiple}",
+    "multiple_of": lambda multiple: f"{multiple}",
     "value_range": _range,
     "sigma_range": _levels,
     "sigma_input": {
@@ -171,7 +169,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         "map": "its standard deviation, as one more channel of the image",
         "none": "not at all: the network does not see it",
     }.__getitem__,
-    "half_safe": lambda safe: "safe" if safe else "not known to be safe, so float32 is used",
+    "supports_bfloat16": lambda safe: "safe" if safe else "not known to be safe, so float32 is used",
     "tiling": {
         "supported": "supported",
         "discouraged": "discouraged: what is far away in the image changes the result",
@@ -192,10 +190,10 @@ _BESIDE_THE_POINT = {
 
 _LABELS = {
     "config": "hyper-parameters",
-    "min_size": "minimum size",
+    "minimum_size": "minimum size",
     "sigma_range": "noise levels",
     "sigma_input": "noise level goes in as",
-    "half_safe": "bfloat16",
+    "supports_bfloat16": "bfloat16",
     "detail": "dial between restorer and sample",
 }
 _VERBATIM = {"hyper-parameters", "first_tensors"}

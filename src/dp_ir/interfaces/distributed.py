@@ -18,11 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dp_ir.errors import DPIRError, MissingExtraError
+from dp_ir.batch.jobs import Job, Outcome, Status
+from dp_ir.batch.plan import run_batch
+from dp_ir.batch.worker import Worker
+from dp_ir.errors import DPIRError
+from dp_ir.extras import require
 from dp_ir.interfaces.progress import counted_with_progress
-from dp_ir.restoration.batch import run_batch
-from dp_ir.restoration.jobs import Job, Outcome, Status
-from dp_ir.restoration.worker import Worker
 
 _CORES = 4  # per worker without a GPU: more of them speed up one image less than another worker speeds up the batch
 _ATTEMPTS = 3  # an image that brings down its worker so often is given up
@@ -143,11 +144,9 @@ def _start() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("--executor ray", "ray[data]", "ray") from error
+    require("ray.data", "--executor ray", "ray")
+    import ray
+
     if not ray.is_initialized():
         try:
             with _silence():

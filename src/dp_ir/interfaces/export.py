@@ -10,7 +10,7 @@ import typer
 
 
 class ExportFormatName(str, Enum):
-    """The formats of `dp_ir.restoration.exporting.FORMATS`."""
+    """The formats of `dp_ir.runtime.exporting.FORMATS`."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"
@@ -37,7 +37,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models that are in FOLDER.")] = False,
 ) -> None:
     """Write the networks of a bundle as ONNX or OpenVINO models, for images of any size, with a card that says how."""
-    from dp_ir.restoration.export_files import export_bundle
+    from dp_ir.runtime.export_files import export_bundle
 
     chosen = [kind.value for kind in kinds] if kinds else None
     for path in export_bundle(bundle, output, format=format.value, kinds=chosen, overwrite=overwrite):

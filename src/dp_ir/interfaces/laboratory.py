@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from dp_ir.evaluation.report import Report
-    from dp_ir.evaluation.results import Results
+    from dp_ir.evaluation.report.document import Report
+    from dp_ir.evaluation.runner.results import Results
     from dp_ir.tasks.task import Task
 
 _NO_TASK = "none"
@@ -63,7 +63,7 @@ def evaluate(
     precision: Annotated[str, typer.Option("--precision", help="Of the networks: auto, float32 or bfloat16.")] = "auto",
 ) -> None:
     """Compare methods on data sets: tables, CSV, JSON, LaTeX and a page with crops. What is done is not done again."""
-    from dp_ir.evaluation.export import to_report
+    from dp_ir.evaluation.report.output_files import to_report
 
     options: dict[str, Sequence[Any]] = {
         "--data": data, "--out": [out], "--task": [task], "--split": [split], "--metric": metric or [],
@@ -111,13 +111,13 @@ def compare(
     command: str = "",
 ) -> Results:
     """Run `dp_ir.evaluation.evaluate` with a bar; arguments are the options of the command."""
-    from dp_ir.evaluation.evaluate import evaluate as run
-    from dp_ir.evaluation.layouts import open_datasets
-    from dp_ir.evaluation.metric_names import border_of, default_metrics, make_metrics
-    from dp_ir.evaluation.sample_metrics import SAMPLES
+    from dp_ir.datasets.opening import open_datasets
+    from dp_ir.evaluation.metrics.names import border_of, default_metrics, make_metrics
+    from dp_ir.evaluation.metrics.spread import SAMPLES
+    from dp_ir.evaluation.runner.comparison import evaluate as run
     from dp_ir.interfaces.progress import bar_of
-    from dp_ir.restoration.precision import pick_device, uses_bfloat16
-    from dp_ir.tasks.registry import get_task
+    from dp_ir.runtime.precision import pick_device, uses_bfloat16
+    from dp_ir.tasks import get_task
 
     where = pick_device(device)
     uses_bfloat16(precision, where)  # type: ignore[arg-type]  # says so if there is no such precision
@@ -154,7 +154,7 @@ def write(
     """Print a report, and write all files, see `export.write_all`."""
     from rich.console import Console
 
-    from dp_ir.evaluation.export import write_all
+    from dp_ir.evaluation.report.output_files import write_all
 
     report.print(Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH))
     for path in write_all(results, report, out, reference=reference, plots=plots):
@@ -165,7 +165,7 @@ def _wanted(metrics: Sequence[str], methods: Sequence[str], reference: str | Non
     """Names of metrics, those among them that noise controls are tuned for; refuses an unknown reference early."""
     from dp_ir.checkpoints.architectures import nearest
     from dp_ir.errors import DataError
-    from dp_ir.evaluation.methods import split_method
+    from dp_ir.evaluation.methods.parsing import split_method
 
     parts = [split_method(text) for text in methods]
     known = [part.name for part in parts]

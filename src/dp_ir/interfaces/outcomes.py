@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 
 import typer
 
+from dp_ir.batch.finding import counted
+from dp_ir.batch.jobs import Outcome, Status
 from dp_ir.interfaces.words import printable
-from dp_ir.restoration.finding import counted
-from dp_ir.restoration.jobs import Outcome, Status
 
 
 def report(

@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dp_ir.batch.plan import Job, Outcome, run_batch
+from dp_ir.batch.worker import Worker
 from dp_ir.interfaces.words import printable
-from dp_ir.restoration.batch import Job, Outcome, run_batch
-from dp_ir.restoration.worker import Worker
 
 
 def restore_with_progress(jobs: Sequence[Job], worker: Worker) -> Iterator[Outcome]:
@@ -58,7 +58,7 @@ def train_with_progress(
     Returns:
         The weight file, and whether this process saw a step of training.
     """
-    from dp_ir.evaluation.judges import judges
+    from dp_ir.evaluation.metrics.training_metrics import judges
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 

@@ -11,15 +11,25 @@ import typer
 
 from dp_ir.errors import DPIRError
 from dp_ir.interfaces.options import (
-    STATED_BY_KIND,
+    MACHINE,
+    NETWORKS,
+    OVERRIDE_BY_KIND,
+    SAMPLING,
     DenoiserOption,
+    DetailOption,
     EngineName,
+    EtaOption,
     FusionOption,
     LongEdgeOption,
     PrecisionName,
     QualityOption,
     RestorerOption,
+    SamplerOption,
     ScaleOption,
+    SigmaMinOption,
+    SpacingOption,
+    StepsOption,
+    TauOption,
     WidthOption,
 )
 
@@ -35,16 +45,8 @@ RESTORE_HELP = (
 )
 
 
-class SamplerName(str, Enum):
-    """The samplers of `dp_ir.diffusion.samplers.SAMPLERS`, named here so that help needs no torch."""
-
-    DDPM = "ddpm"
-    DDIM = "ddim"
-    DPMPP_2M = "dpmpp-2m"
-
-
 class FormatName(str, Enum):
-    """The formats of `dp_ir.restoration.batch.FORMATS`."""
+    """The formats of `dp_ir.batch.plan.FORMATS`."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -86,54 +88,35 @@ def restore(
     restorer: RestorerOption = None,
     denoiser: DenoiserOption = None,
     fusion: FusionOption = None,
-    stated: Annotated[list[str] | None, typer.Option("--set", metavar="KIND.KEY=VALUE", help=STATED_BY_KIND)] = None,
+    stated: Annotated[
+        list[str] | None,
+        typer.Option("--override", rich_help_panel=NETWORKS, metavar="KIND.KEY=VALUE", help=OVERRIDE_BY_KIND),
+    ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Which of the possible results; the same seed gives the same one.")
+        int,
+        typer.Option(
+            "--seed",
+            rich_help_panel=SAMPLING,
+            min=0,
+            help="Which of the possible results; the same seed gives the same one.",
+        ),
     ] = 0,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Results per image: NAME-1, NAME-2, ..., NAME-mean and NAME-std.")
+        int,
+        typer.Option(
+            "--samples",
+            rich_help_panel=SAMPLING,
+            min=1,
+            help="Results per image: NAME-1, NAME-2, ..., NAME-mean and NAME-std.",
+        ),
     ] = 1,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", min=1, help="Calls of the denoiser and of the fusion.", show_default="the bundle's"),
-    ] = None,
-    tau: Annotated[
-        int | None,
-        typer.Option(
-            "--tau",
-            min=0,
-            help="Where the diffusion starts: 0 gives the restorer's own result, a later step leaves more freedom.",
-            show_default="the bundle's",
-        ),
-    ] = None,
-    sampler: Annotated[
-        SamplerName | None, typer.Option("--sampler", help="How the steps are taken.", show_default="the bundle's")
-    ] = None,
-    eta: Annotated[
-        float | None,
-        typer.Option(
-            "--eta", min=0.0, help="Fresh noise per step, 0 (none) to 1 (ancestral).", show_default="the bundle's"
-        ),
-    ] = None,
-    sigma_min: Annotated[
-        float | None,
-        typer.Option(
-            "--sigma-min",
-            min=0.0,
-            help="Last noise level before 0, in units of [0, 1] images.",
-            show_default="the bundle's",
-        ),
-    ] = None,
-    detail: Annotated[
-        float | None,
-        typer.Option(
-            "--detail",
-            metavar="0..1",
-            help="How much detail is made up: 0 gives the restorer's own safe result, 1 a full sample of what the "
-            "photo may have looked like.",
-            show_default="the bundle's",
-        ),
-    ] = None,
+    detail: DetailOption = None,
+    steps: StepsOption = None,
+    tau: TauOption = None,
+    sampler: SamplerOption = None,
+    spacing: SpacingOption = None,
+    eta: EtaOption = None,
+    sigma_min: SigmaMinOption = None,
     format: Annotated[
         FormatName | None,
         typer.Option("--format", "-f", help="Format of the results.", show_default="the suffix of OUT, else png"),
@@ -159,6 +142,7 @@ def restore(
         int | None,
         typer.Option(
             "--tile",
+            rich_help_panel=MACHINE,
             min=64,
             metavar="PIXELS",
             help="Longest side of the tiles of large images, in pixels of the result.",
@@ -169,6 +153,7 @@ def restore(
         float | None,
         typer.Option(
             "--memory",
+            rich_help_panel=MACHINE,
             min=0.0,
             metavar="GB",
             help="Memory to use at most; images that need more are restored from disk to disk.",
@@ -179,48 +164,71 @@ def restore(
         float,
         typer.Option(
             "--max-pixels",
+            rich_help_panel=MACHINE,
             min=0.0,
             metavar="MEGAPIXELS",
             help="Refuse images, and frames, that are larger, or whose files are larger than so many pixels can be.",
         ),
     ] = 200.0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Restore again what exists in OUT; inputs are never overwritten.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            rich_help_panel=MACHINE,
+            help="Restore again what exists in OUT; inputs are never overwritten.",
+        ),
     ] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", rich_help_panel=MACHINE, help="auto, cpu, cuda, cuda:1, mps, ...")
+    ] = "auto",
     precision: Annotated[
-        PrecisionName, typer.Option("--precision", help="Precision of the networks; auto is bfloat16 where it is fast.")
+        PrecisionName,
+        typer.Option(
+            "--precision", rich_help_panel=MACHINE, help="Precision of the networks; auto is bfloat16 where it is fast."
+        ),
     ] = PrecisionName.AUTO,
     engine: Annotated[
         EngineName,
-        typer.Option("--engine", help="What runs the networks; all but torch take some time to start."),
+        typer.Option(
+            "--engine", rich_help_panel=MACHINE, help="What runs the networks; all but torch take some time to start."
+        ),
     ] = EngineName.TORCH,
     executor: Annotated[
         ExecutorName,
-        typer.Option("--executor", help="Where: in this process, or on Ray (RAY_ADDRESS, else this machine)."),
+        typer.Option(
+            "--executor",
+            rich_help_panel=MACHINE,
+            help="Where: in this process, or on Ray (RAY_ADDRESS, else this machine).",
+        ),
     ] = ExecutorName.LOCAL,
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="With ray: how many at once.", show_default="one per GPU, or per 4 processor cores"
+            "--workers",
+            rich_help_panel=MACHINE,
+            min=1,
+            help="With ray: how many at once.",
+            show_default="one per GPU, or per 4 processor cores",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per input, and a summary.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=MACHINE, help="Print one JSON object per input, and a summary.")
+    ] = False,
 ) -> None:
-    """Restore images; the help text is above, and the rules are those of `dp_ir.restoration.batch`."""
-    from dp_ir.image.output_size import OutputSize
-    from dp_ir.image.writing import QUALITY
+    """Restore images; the help text is above, and the rules are those of `dp_ir.batch.plan`."""
+    from dp_ir.batch.manifest import Manifest
+    from dp_ir.batch.output import output_of
+    from dp_ir.batch.plan import FORMATS, carry_out, plan_batch
+    from dp_ir.batch.provenance import joint_provenance, provenance
+    from dp_ir.batch.worker import Worker
+    from dp_ir.image.files.writing import QUALITY
+    from dp_ir.image.picture.output_size import OutputSize
     from dp_ir.interfaces.outcomes import report
     from dp_ir.interfaces.progress import restore_with_progress
     from dp_ir.interfaces.sources import box_of, restores_bursts
     from dp_ir.interfaces.streams import streams
-    from dp_ir.restoration.batch import FORMATS, carry_out, plan_batch
-    from dp_ir.restoration.chain import checked_detail
-    from dp_ir.restoration.manifest import Manifest
-    from dp_ir.restoration.output import output_of
-    from dp_ir.restoration.provenance import joint_provenance, provenance
-    from dp_ir.restoration.sources import restoration_of
-    from dp_ir.restoration.worker import Worker
+    from dp_ir.restoration.replacement import restoration_of
+    from dp_ir.restoration.sampling_plan import checked_detail
     from dp_ir.tasks.choice import LARGE_PHOTO, SMALL_PHOTO, chosen_bundle, told_findings
 
     networks = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
@@ -234,7 +242,8 @@ def restore(
     place = output_of(standing.output)
     box = None if crop is None else box_of(crop)
     dial = None if detail is None else checked_detail(detail)
-    changes = {"tau": tau, "steps": steps, "sigma_min": sigma_min, "detail": dial}
+    spread = spacing.value if spacing else None
+    changes = {"tau": tau, "steps": steps, "spacing": spread, "sigma_min": sigma_min, "detail": dial}
     settings = {"seed": seed, "sampler": sampler.value if sampler else None, "eta": eta}
     size = OutputSize(scale, width, long_edge)
     made_by = joint_provenance(

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
-from dp_ir.checkpoints.stated import parse_stated_by_kind
+from dp_ir.checkpoints.overrides import parse_overrides_by_kind
 from dp_ir.errors import DPIRError, RecipeError
-from dp_ir.image.crop import Box
-from dp_ir.restoration.sources import LOADERS
-from dp_ir.tasks.registry import TASKS
+from dp_ir.image.picture.crop import Box
+from dp_ir.restoration.replacement import LOADERS
+from dp_ir.tasks import TASKS
 
 
 def restores_bursts(bundle: str) -> bool:
@@ -48,7 +48,7 @@ def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, sta
         kind: what is trained.
         restorer: the frozen restorer, a file for instance.
         denoiser: the frozen denoiser.
-        stated: "restorer.KEY=VALUE" and "denoiser.KEY=VALUE" texts, see `parse_stated_by_kind`.
+        stated: "restorer.KEY=VALUE" and "denoiser.KEY=VALUE" texts, see `parse_overrides_by_kind`.
 
     Returns:
         `section.key=value` texts.
@@ -59,10 +59,10 @@ def partner_overrides(kind: str, restorer: str | None, denoiser: str | None, sta
     """
     if (kind not in ("fusion", "bridge") and (restorer or stated)) or (kind != "fusion" and denoiser):
         raise RecipeError(
-            f"A {kind} is not trained with these networks: --restorer and --set are for `dp-ir train fusion` and "
+            f"A {kind} is not trained with these networks: --restorer and --override are for `dp-ir train fusion` and "
             "`dp-ir train bridge`, --denoiser is for `dp-ir train fusion`."
         )
     named = {"restorer": restorer, "denoiser": denoiser}
     overrides = [f"partners.{name}={quoted(source)}" for name, source in named.items() if source is not None]
-    facts = parse_stated_by_kind(stated, LOADERS)
+    facts = parse_overrides_by_kind(stated, LOADERS)
     return [*overrides, *(f"partners.{name}_info={json.dumps(values)}" for name, values in facts.items())]

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from dp_ir.batch.jobs import Outcome, Status
 from dp_ir.errors import DPIRError, ImageReadError, ImageWriteError
-from dp_ir.restoration.jobs import Outcome, Status
 
 STREAM = "-"
 

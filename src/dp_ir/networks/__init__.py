@@ -1,27 +1,33 @@
-"""Network architectures: modules only, without files, tasks or training."""
+"""Network architectures, a folder each: modules only, without files, tasks or training."""
 
-from dp_ir.networks.bsrt import BSRT
-from dp_ir.networks.drunet import DRUNet
+import importlib
+import pkgutil
+
+from dp_ir.networks.bsrt.model import BSRT
+from dp_ir.networks.drunet.model import DRUNet
 from dp_ir.networks.epsilon_denoiser import EpsilonDenoiser, cosine_alphas_cumprod, linear_alphas_cumprod
-from dp_ir.networks.fast_burst import FastBurst
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.fast_photo import FastPhoto
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.ffdnet import FFDNet
-from dp_ir.networks.fftformer import FFTformer
-from dp_ir.networks.fusion_3ca import Fusion3CA
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.fusion_inverse_variance import InverseVarianceFusion
-from dp_ir.networks.guided_unet import GuidedDiffusionDenoiser, GuidedUNet
-from dp_ir.networks.mirnet import MIRNet, mirnet_s
-from dp_ir.networks.rlfn import RLFN
-from dp_ir.networks.rrdb import RRDBNet
-from dp_ir.networks.swinir import SwinIR
-from dp_ir.networks.unet_bridge import UNetBridge
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_burst.model import FastBurst
+from dp_ir.networks.fast_deblur.model import FastDeblur
+from dp_ir.networks.fast_fusion import FastFusion
+from dp_ir.networks.fast_photo.model import FastPhoto
+from dp_ir.networks.fast_sr.model import FastSR
+from dp_ir.networks.ffdnet.model import FFDNet
+from dp_ir.networks.fftformer.model import FFTformer
+from dp_ir.networks.fusion_3ca.model import Fusion3CA
+from dp_ir.networks.guided_unet.model import GuidedDiffusionDenoiser, GuidedUNet
+from dp_ir.networks.inverse_variance import InverseVarianceFusion
+from dp_ir.networks.mirnet.model import MIRNet, mirnet_s
+from dp_ir.networks.registry import ARCHITECTURES, DETECTORS
+from dp_ir.networks.rlfn.model import RLFN
+from dp_ir.networks.rrdb.model import RRDBNet
+from dp_ir.networks.swinir.model import SwinIR
+from dp_ir.networks.unet_bridge.model import UNetBridge
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 
 __all__ = [
+    "ARCHITECTURES",
     "BSRT",
+    "DETECTORS",
     "RLFN",
     "DRUNet",
     "EpsilonDenoiser",
@@ -45,3 +51,7 @@ __all__ = [
     "linear_alphas_cumprod",
     "mirnet_s",
 ]
+
+for _found in pkgutil.iter_modules(__path__):  # those whose folders nobody listed above
+    if _found.ispkg:
+        importlib.import_module(f"{__name__}.{_found.name}")

@@ -42,7 +42,7 @@ class EpsilonDenoiser(nn.Module):
 
     Args:
         network: callable on x_t (B, C, H, W) and t (B,), float32; the first C channels of its result are eps, further
-            ones (a learned variance) are not used. Its `size_multiple`, if it has one, is passed on.
+            ones (a learned variance) are not used. Its `multiple_of`, if it has one, is passed on.
         alphas_cumprod: abar_0 > ... > abar_{T-1}, all in (0, 1), shape (T,), best in float64; those of
             `linear_alphas_cumprod` by default.
         step_scale: the network is handed step_scale * t with t in [0, T - 1]; 1000 / T for networks that were trained
@@ -68,7 +68,7 @@ class EpsilonDenoiser(nn.Module):
         self.step_scale = step_scale
         self.register_buffer("sigmas", sigmas, persistent=False)
         self.sigma_range = (float(sigmas[0]) / 2, float(sigmas[-1]) / 2)  # [-1, 1] is twice as wide as [0, 1]
-        self.size_multiple = int(getattr(network, "size_multiple", 1))
+        self.multiple_of = int(getattr(network, "multiple_of", 1))
 
     def step(self, sigma: Tensor) -> Tensor:
         """The step whose noise level is sigma.
@@ -101,7 +101,7 @@ class EpsilonDenoiser(nn.Module):
         """Estimate the clean image.
 
         Args:
-            noisy: (B, C, H, W) = clean + sigma * eps in [-1, 1] units; H and W multiples of `size_multiple`.
+            noisy: (B, C, H, W) = clean + sigma * eps in [-1, 1] units; H and W multiples of `multiple_of`.
             sigma: (B,) noise standard deviation in [-1, 1] units.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The restoration floor: the pipeline of restorer, denoiser, fusion and sampler, and batches of files.
+"""The restoration package: the pipeline of restorer, denoiser, fusion and sampler, and batches of files.
 
 The pipeline's names are handed on when they are first used, so that planning a batch does not wait for torch.
 """
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dp_ir.checkpoints.contract import NetworkInfo
-    from dp_ir.restoration.allocator import keep_freed_memory
-    from dp_ir.restoration.chain import UnseenChainWarning
-    from dp_ir.restoration.partners import UnseenPartnersWarning
     from dp_ir.restoration.pipeline import Restoration, RestorationResult
-    from dp_ir.restoration.tiler import TilingNote
+    from dp_ir.restoration.sampling_plan import UnseenChainWarning
+    from dp_ir.restoration.tiling.tiler import TilingNote
+    from dp_ir.restoration.trained_with import UnseenPartnersWarning
+    from dp_ir.runtime.allocator import keep_freed_memory
 
 _HOMES = {
     "NetworkInfo": "dp_ir.checkpoints.contract",
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
-    "TilingNote": "dp_ir.restoration.tiler",
-    "UnseenChainWarning": "dp_ir.restoration.chain",
-    "UnseenPartnersWarning": "dp_ir.restoration.partners",
-    "keep_freed_memory": "dp_ir.restoration.allocator",
+    "TilingNote": "dp_ir.restoration.tiling.tiler",
+    "UnseenChainWarning": "dp_ir.restoration.sampling_plan",
+    "UnseenPartnersWarning": "dp_ir.restoration.trained_with",
+    "keep_freed_memory": "dp_ir.runtime.allocator",
 }
 
 __all__ = [

@@ -14,16 +14,16 @@ from PIL import Image
 from torch import Tensor
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.burst import Burst
-from dp_ir.image.burst_files import read_burst
-from dp_ir.image.crop import Box, crop_burst, crop_picture
-from dp_ir.image.encoding import encode
-from dp_ir.image.headers import MAX_PIXELS
-from dp_ir.image.memory import from_array, from_pil
-from dp_ir.image.parts import PictureParts
-from dp_ir.image.picture import Picture, to_tensor, with_pixels
-from dp_ir.image.reading import read_image
-from dp_ir.restoration.tiling import Window
+from dp_ir.image.files.encoding import encode
+from dp_ir.image.files.headers import MAX_PIXELS
+from dp_ir.image.files.reading import read_image
+from dp_ir.image.picture.crop import Box, crop_burst, crop_picture
+from dp_ir.image.picture.lazy_picture import LazyPicture
+from dp_ir.image.picture.memory import from_array, from_pil
+from dp_ir.image.picture.picture import Picture, to_tensor, with_pixels
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.burst_files import read_burst
+from dp_ir.restoration.tiling.windows import Window
 
 ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str] | bytes | BinaryIO
 """What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]; bytes, a file's content."""
@@ -90,11 +90,11 @@ class FileObservation(Protocol):
         ...
 
 
-def observe_file(source: Picture | PictureParts | Burst) -> FileObservation:
+def observe_file(source: Picture | LazyPicture | Burst) -> FileObservation:
     """Take what was read from a file; parts are for restorers that keep the size of an image."""
     if isinstance(source, Burst):
         return _BurstObservation(source)
-    return _PartsObservation(source) if isinstance(source, PictureParts) else _PictureObservation(source)
+    return _PartsObservation(source) if isinstance(source, LazyPicture) else _PictureObservation(source)
 
 
 def observe(image: ImageLike, *, burst: bool = False) -> Observation:
@@ -255,7 +255,7 @@ class _PictureObservation(_Readable):
 class _PartsObservation:
     """A photograph that is kept as it is stored; its result has its size."""
 
-    def __init__(self, parts: PictureParts) -> None:
+    def __init__(self, parts: LazyPicture) -> None:
         self._parts = parts
         self.shape: tuple[int, ...] = (1, 3, *parts.size)
 

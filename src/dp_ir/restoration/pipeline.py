@@ -11,14 +11,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locate_bundle, read_bundle, write_bundle
 from dp_ir.checkpoints.contract import Fusion, NetworkInfo
-from dp_ir.checkpoints.loading import Source
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
+from dp_ir.checkpoints.loading import Source, as_loaded
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
@@ -26,7 +28,8 @@ from dp_ir.diffusion.samplers import Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError
 from dp_ir.networks.default_dtype import float32_by_default
-from dp_ir.restoration.chain import (
+from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
+from dp_ir.restoration.sampling_plan import (
     Chain,
     check_sigma_range,
     checked_detail,
@@ -34,22 +37,31 @@ from dp_ir.restoration.chain import (
     seen_and_share,
     warn_of_unseen_chain,
 )
-from dp_ir.restoration.engines import Engine, engine_device, guarded
-from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
-from dp_ir.restoration.partners import named_partners, warn_of_unseen_partners
-from dp_ir.restoration.parts import Part, chain_of, fusion_partners, part, parts_of
-from dp_ir.restoration.passes import Passes, Progress
-from dp_ir.restoration.precision import Precision
 from dp_ir.restoration.seeds import image_seeds, plain, sample_seed
 from dp_ir.restoration.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS  # others know it by this module
 from dp_ir.restoration.settings import changed_settings, settings_with_fusion
+from dp_ir.restoration.tiling.tiled_networks import Progress, TiledNetworks
+from dp_ir.restoration.trained_with import (
+    chain_of,
+    fusion_partners,
+    named_partners,
+    records_of,
+    warn_of_unseen_partners,
+)
+from dp_ir.runtime.engines import Engine, engine_device, run_by
+from dp_ir.runtime.precision import Precision
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from dp_ir.sampling_settings import SettingChanges
 
 
 @dataclass(frozen=True)
 class RestorationResult:
     """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or `Picture` for all else.
 
-    Of a burst they are upright pictures of 16 bits, rendered to sRGB; `dp_ir.image.camera.decode` makes them linear.
+    Of a burst they are upright pictures of 16 bits, rendered to sRGB; `image.raw.camera.decode` makes them linear.
 
     Args:
         image: the restored image (the first sample), clamped to [0, 1].
@@ -91,7 +103,7 @@ class Restoration:
 
     def __init__(
         self,
-        parts: Mapping[Kind, Part],
+        networks: Mapping[Kind, LoadedNetwork],
         settings: BundleSettings,
         partners: Mapping[str, str],
         *,
@@ -99,34 +111,31 @@ class Restoration:
         precision: Precision,
         engine: Engine = "torch",
     ) -> None:
-        if "restorer" not in parts:
+        if "restorer" not in networks:
             example = (
                 f", such as {partners['restorer']}, for which the fusion was trained" if "restorer" in partners else ""
             )
             raise DPIRError(
-                f"A restoration needs a restorer, and there is only a {' and a '.join(parts)}: give one with restorer= "
-                f"(--restorer){example}."
+                f"A restoration needs a restorer, and there is only a {' and a '.join(networks)}: give one with "
+                f"restorer= (--restorer){example}."
             )
-        for kind, entry in parts.items():
-            if entry.info.channels == 1:
+        for kind, network in networks.items():
+            if network.info.channels == 1:
                 raise NetworkContractError(
                     f"The {kind} takes grey images, with one channel: a restoration needs networks for RGB."
                 )
         self.settings = replace(settings, detail=checked_detail(settings.detail))
         self.partners = dict(partners)
-        self.infos = {kind: entry.info for kind, entry in parts.items()}
-        self.records = {kind: entry.record for kind, entry in parts.items() if entry.record is not None}
         self.schedule = NoiseSchedule.from_config(settings.schedule)
         self.device = engine_device(engine, device)
-        self._networks = {
-            kind: guarded(kind, entry.network, entry.info, engine=engine, device=self.device, precision=precision)
-            for kind, entry in parts.items()
+        self.networks = {
+            kind: run_by(engine, network, device=self.device, precision=precision) for kind, network in networks.items()
         }
         self._bytes_per_pixel: dict[str, float] = {}
-        self._trained_for = chain_of(parts)
+        self._trained_for = chain_of(networks)
         self._chain_said = False
         self.chain()  # settings that cannot run are refused now, not at the first image
-        warn_of_unseen_partners(self.partners, list(self._networks), self.records, stacklevel=3)
+        warn_of_unseen_partners(self.partners, list(networks), records_of(networks), stacklevel=3)
 
     @classmethod
     def from_pretrained(
@@ -140,7 +149,7 @@ class Restoration:
         precision: Precision = "auto",
         engine: Engine = "torch",
         revision: str | None = None,
-        **changes: Any,
+        **changes: Unpack[SettingChanges],
     ) -> Restoration:
         """Read a bundle.
 
@@ -151,8 +160,8 @@ class Restoration:
             fusion: likewise, a module, a function or a network file; the chain that it was trained through, if any,
                 replaces the bundle's. One without takes the place of one with a chain as `DEFAULT_SETTINGS` say.
             device: "auto", "cpu", "cuda", "mps".
-            precision: of the networks; see `dp_ir.restoration.precision`.
-            engine: what runs them; see `dp_ir.restoration.engines`.
+            precision: of the networks; see `dp_ir.runtime.precision`.
+            engine: what runs them; see `dp_ir.runtime.engines`.
             revision: branch, tag or commit of a hub id.
             changes: fields of `BundleSettings` that replace those of the bundle, such as `tau=300`.
 
@@ -164,8 +173,8 @@ class Restoration:
             NetworkContractError: a network is of no use here, such as one for grey images.
         """
         bundle = read_bundle(locate_bundle(name, revision=revision))
-        parts = {kind: part(kind, network, record=bundle.records[kind]) for kind, network in bundle.networks.items()}
-        given = parts_of({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
+        own = {kind: as_loaded(kind, module, record=bundle.records[kind]) for kind, module in bundle.networks.items()}
+        given = _loaded({"restorer": restorer, "denoiser": denoiser, "fusion": fusion})
         partners = fusion_partners(given) if "fusion" in given else named_partners(bundle.partners, bundle.records)
         settings = bundle.settings
         if "fusion" in given:
@@ -173,7 +182,7 @@ class Restoration:
         settings = changed_settings(settings, changes)
         if given or changes:  # what was measured was the bundle as it is
             settings = replace(settings, quality={}, licence="" if given else settings.licence)
-        return cls({**parts, **given}, settings, partners, device=device, precision=precision, engine=engine)
+        return cls({**own, **given}, settings, partners, device=device, precision=precision, engine=engine)
 
     @classmethod
     def from_parts(
@@ -188,7 +197,7 @@ class Restoration:
         device: str | torch.device = "auto",
         precision: Precision = "auto",
         engine: Engine = "torch",
-        **changes: Any,
+        **changes: Unpack[SettingChanges],
     ) -> Restoration:
         """Put own networks together; modules are moved to the device, otherwise nothing about them is changed.
 
@@ -202,8 +211,8 @@ class Restoration:
             records: records of networks of this package as `load_network` gives them; they carry the cards that
                 `save_pretrained` writes, and the partners and the chain a fusion was trained with.
             device: "auto", "cpu", "cuda", "mps".
-            precision: of the networks; see `dp_ir.restoration.precision`.
-            engine: what runs them; see `dp_ir.restoration.engines`.
+            precision: of the networks; see `dp_ir.runtime.precision`.
+            engine: what runs them; see `dp_ir.runtime.engines`.
             changes: fields of `BundleSettings` that replace those of `settings`, such as `tau=300`.
 
         Raises:
@@ -211,13 +220,13 @@ class Restoration:
             SigmaRangeError: sampling would start at a noise level the denoiser never saw.
         """
         sources: dict[Kind, Any] = {"restorer": restorer, "denoiser": denoiser, "fusion": fusion}
-        parts = parts_of(sources, infos or {}, records or {})
+        networks = _loaded(sources, infos or {}, records or {})
         if settings is None:
-            settings = changed_settings(DEFAULT_SETTINGS, chain_of(parts))
+            settings = changed_settings(DEFAULT_SETTINGS, chain_of(networks))
         return cls(
-            parts,
+            networks,
             changed_settings(settings, changes),
-            fusion_partners(parts),
+            fusion_partners(networks),
             device=device,
             precision=precision,
             engine=engine,
@@ -225,20 +234,21 @@ class Restoration:
 
     @classmethod
     def restorer_only(
-        cls, restorer: Source, *, device: str | torch.device = "auto", precision: Precision = "auto", **changes: Any
+        cls,
+        restorer: Source,
+        *,
+        infos: Mapping[Kind, NetworkInfo] | None = None,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        engine: Engine = "torch",
     ) -> Restoration:
-        """The restorer's own estimate, without any diffusion: the same as tau = 0."""
-        return cls.from_parts(restorer=restorer, tau=0, device=device, precision=precision, **changes)
-
-    @property
-    def networks(self) -> dict[Kind, Any]:
-        """The networks as they were given, per kind."""
-        return {kind: guarded.network for kind, guarded in self._networks.items()}
+        """The restorer's own estimate, without any diffusion: the same as tau = 0; arguments as of `from_parts`."""
+        return cls.from_parts(restorer=restorer, infos=infos, device=device, precision=precision, engine=engine, tau=0)
 
     @property
     def takes_bursts(self) -> bool:
         """Whether bursts are restored, rather than single images."""
-        return self.infos["restorer"].channels == BURST_CHANNELS
+        return self.networks["restorer"].info.channels == BURST_CHANNELS
 
     def save_pretrained(
         self, folder: str | Path, *, shared: Mapping[Kind, str] | None = None, without: Collection[Kind] = ()
@@ -254,17 +264,19 @@ class Restoration:
             BundleError: a network is not one of this package, so that no file could rebuild it.
             CheckpointError: the folder cannot be written.
         """
-        modules = {kind: network for kind, network in self.networks.items() if kind not in without}
-        if foreign := [kind for kind in modules if kind not in self.records]:
+        kept = {kind: network for kind, network in self.networks.items() if kind not in without}
+        if foreign := [kind for kind, network in kept.items() if network.record is None]:
             raise BundleError(
                 f"The {' and the '.join(foreign)} cannot be saved: a bundle holds networks that a file can name; leave "
                 f"others out with without={foreign} and give them to from_pretrained."
             )
         # Training may have gone on since this object was made, so identities are taken anew.
         records = {
-            kind: describe(module, kind=kind, card=self.records[kind].card, info=self.infos[kind])
-            for kind, module in modules.items()
+            kind: describe(network.module, kind=kind, card=network.record.card, info=network.info)
+            for kind, network in kept.items()
+            if network.record is not None
         }
+        modules = {kind: network.module for kind, network in kept.items()}
         return write_bundle(folder, Bundle(self.settings, modules, records, self.partners), shared=shared)
 
     def __call__(
@@ -357,10 +369,10 @@ class Restoration:
             seeds=tuple(seeds),
         )
 
-    def passes(self, tile: int | None, memory: int | None, steps: int, progress: Progress | None) -> Passes:
-        """The passes over one image; see `Passes`."""
-        return Passes(
-            self._networks, tile=tile, memory=memory, steps=steps, progress=progress, measured=self._bytes_per_pixel
+    def passes(self, tile: int | None, memory: int | None, steps: int, progress: Progress | None) -> TiledNetworks:
+        """The passes over one image; see `TiledNetworks`."""
+        return TiledNetworks(
+            self.networks, tile=tile, memory=memory, steps=steps, progress=progress, measured=self._bytes_per_pixel
         )
 
     def _sample(
@@ -369,7 +381,7 @@ class Restoration:
         start: Tensor,
         seeds: Sequence[int],
         chain: Chain,
-        passes: Passes,
+        passes: TiledNetworks,
         callback: Callback | None,
     ) -> Tensor:
         """One sample per image, at the dial, not clamped."""
@@ -401,7 +413,7 @@ class Restoration:
         detail = checked_detail(settings.detail if detail is None else detail)
         if tau == 0 or detail == 0:
             return Chain(0.0, torch.zeros(1, dtype=torch.float64), steps_of, eta, detail)
-        if missing := [kind for kind in ("denoiser", "fusion") if kind not in self._networks]:
+        if missing := [kind for kind in ("denoiser", "fusion") if kind not in self.networks]:
             raise DPIRError(
                 f"Sampling from tau = {tau:g} needs a {' and a '.join(missing)}: give both (--denoiser, --fusion), or "
                 "ask for the restorer's own estimate with Restoration.restorer_only or tau=0 (--tau 0)."
@@ -413,8 +425,8 @@ class Restoration:
             sigma_min=settings.sigma_min if sigma_min is None else sigma_min,
         )
         for kind in ("denoiser", "fusion"):
-            check_sigma_range(kind, self.infos[kind].sigma_range, self.schedule, tau, sigmas)
-        return Chain(tau, sigmas, steps_of, eta, *seen_and_share(detail, self.infos["fusion"].detail))
+            check_sigma_range(kind, self.networks[kind].info.sigma_range, self.schedule, tau, sigmas)
+        return Chain(tau, sigmas, steps_of, eta, *seen_and_share(detail, self.networks["fusion"].info.detail))
 
     def warn_of_unseen_chain(self, chain: Chain, *, other_start: bool = False, stacklevel: int) -> None:
         """Say, once, that the fusion runs in another chain than it was trained through, see `UnseenChainWarning`.
@@ -432,8 +444,7 @@ class Restoration:
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
         """Evaluation mode for the time of a call, so that a trainer can use its live networks for validation."""
-        networks = [guarded.network for guarded in self._networks.values()]
-        modules = [module for network in networks if isinstance(network, nn.Module) for module in network.modules()]
+        modules = [module for network in self.networks.values() for module in network.modules()]
         training = [module for module in modules if module.training]  # parts of a live network may be frozen
         for module in training:
             module.training = False
@@ -442,6 +453,19 @@ class Restoration:
         finally:
             for module in training:
                 module.training = True
+
+
+def _loaded(
+    sources: Mapping[Kind, Any],
+    infos: Mapping[Kind, NetworkInfo] = MappingProxyType({}),
+    records: Mapping[Kind, NetworkRecord] = MappingProxyType({}),
+) -> dict[Kind, LoadedNetwork]:
+    """The networks that are there: sources that are not None, as `as_loaded` takes them."""
+    return {
+        kind: as_loaded(kind, source, info=infos.get(kind), record=records.get(kind))
+        for kind, source in sources.items()
+        if source is not None
+    }
 
 
 def _checked_start(start: Tensor, restored: Tensor) -> Tensor:

@@ -8,24 +8,13 @@ from typing import Any
 
 from dp_ir.checkpoints.bundle import BundleSettings
 from dp_ir.checkpoints.network_file import NetworkRecord
-from dp_ir.checkpoints.trained_for import CHAIN_SETTINGS, chain_settings
+from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.errors import DPIRError
 from dp_ir.restoration.seeds import plain
+from dp_ir.sampling_settings import SETTINGS
 
-DEFAULT_SETTINGS = BundleSettings(
-    schedule={"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
-    tau=400,
-    steps=8,
-    sampler="ddim",
-    spacing="log-sigma",
-    sigma_min=0.01,
-    eta=0.0,
-    detail=1.0,
-)
-"""What `Restoration.from_parts` uses unless told otherwise: eight deterministic steps from sigma = 0.37."""
-
-SAMPLING_SETTINGS = (*CHAIN_SETTINGS, "detail")
-"""The fields of `BundleSettings` that decide what a restoration makes of its networks."""
+DEFAULT_SETTINGS = BundleSettings()
+"""What `Restoration.from_parts` uses unless told otherwise."""
 
 
 def changed_settings(settings: BundleSettings, changes: Mapping[str, Any]) -> BundleSettings:
@@ -56,5 +45,5 @@ def settings_with_fusion(
     if given is not None and given.chain:
         return replace(settings, **chain_settings(given.chain), detail=DEFAULT_SETTINGS.detail)
     if own is not None and own.chain:
-        return replace(settings, **{name: getattr(DEFAULT_SETTINGS, name) for name in SAMPLING_SETTINGS})
+        return replace(settings, **{name: getattr(DEFAULT_SETTINGS, name) for name in SETTINGS})
     return settings

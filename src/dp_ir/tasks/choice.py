@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict
 from typing import Any
 
-from dp_ir.image.photo_facts import PhotoFacts
+from dp_ir.image.picture.photo_facts import PhotoFacts
 
 SMALL_PHOTO, LARGE_PHOTO = "photo", "clean"
 """The bundles that are chosen: four times larger, and at the photo's own size."""

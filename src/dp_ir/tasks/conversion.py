@@ -14,7 +14,7 @@ from dp_ir.checkpoints.loading import load_denoiser, load_restorer, read_network
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
 from dp_ir.errors import BundleError, CheckpointError
 from dp_ir.restoration.pipeline import DEFAULT_SETTINGS
-from dp_ir.tasks.registry import TASKS
+from dp_ir.tasks import TASKS
 
 
 def convert(
@@ -68,9 +68,9 @@ def convert(
 
 
 def _task(info: NetworkInfo) -> str:
-    """The first task whose images go in and come out in these sizes; empty where there is none.
+    """The common task whose images go in and come out in these sizes; empty where there is none.
 
     Images that keep their size tell nothing: noise, rain and blur may be what is removed.
     """
     sizes = (info.scale, info.channels)
-    return next((task.name for task in TASKS.values() if task.scale > 1 and (task.scale, task.channels) == sizes), "")
+    return next((task.name for task in TASKS.values() if task.common and (task.scale, task.channels) == sizes), "")

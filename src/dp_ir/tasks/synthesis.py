@@ -13,12 +13,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dp_ir.degradation.chance import image_generator
 from dp_ir.errors import DataError, DPIRError
 from dp_ir.image import IMAGE_SUFFIXES, from_array, read_image, to_tensor, write_image
-from dp_ir.image.burst import Burst
-from dp_ir.image.synthetic_burst import has_synthetic_burst, write_synthetic_burst
-from dp_ir.image.writing import write_whole
-from dp_ir.tasks.task import Task, image_generator
+from dp_ir.image.files.writing import write_whole
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.synthetic_burst import has_synthetic_burst, write_synthetic_burst
+from dp_ir.tasks.task import Task
 
 SETTINGS = "synthetic.json"
 """File beside a synthetic set that says how it was made."""
@@ -44,8 +45,9 @@ def synthesise(
 ) -> Iterator[Synthesised]:
     """Degrade clean images and write them beside what became of them.
 
-    Images become `out/gt/NAME.png` and `out/lq/NAME.png` with 8 bits, bursts the folders of `image.synthetic_burst`.
-    NAME is the path of the clean image below `source`, without its suffix and with "-" for "/".
+    Images become `out/gt/NAME.png` and `out/lq/NAME.png` with 8 bits, bursts the folders of
+    `image.raw.synthetic_burst`. NAME is the path of the clean image below `source`, without its suffix and with "-" for
+    "/".
 
     Args:
         task: gives the degradation.

@@ -1,16 +1,16 @@
-"""What a task is: how an observation comes about and what the restorer makes of its size."""
+"""What a task is: how an observation comes about and what the restorer makes of its size; and which there are."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from dp_ir.checkpoints.architectures import nearest
 from dp_ir.errors import DPIRError
-from dp_ir.image.burst import Burst
+from dp_ir.image.raw.burst import Burst
 
 
 class Degradation(Protocol):
@@ -33,6 +33,7 @@ class Task:
         degrade: how observations come about in training and evaluation; takes sides that are multiples of `scale`.
         border: pixels around a piece of a clean image that its observation depends on, a multiple of `scale`.
         takes_bursts: whether an observation is a burst of RAW frames instead of an image.
+        common: whether published networks for images of these sizes are usually for this task.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Task:
     degrade: Degradation
     border: int
     takes_bursts: bool = False
+    common: bool = False
 
     def crop(self, clean: Tensor) -> Tensor:
         """Cut clean (B, 3, H, W) at the right and the bottom to sides that are multiples of `scale`.
@@ -58,12 +60,25 @@ class Task:
         return clean[..., :height, :width]
 
 
-def image_generator(name: str, seed: int = 0) -> torch.Generator:
-    """The random numbers of one image's degradation: they depend on the seed and on its name, not on its neighbours.
+TASKS: dict[str, Task] = {}
+"""Tasks by name."""
 
-    Args:
-        name: of the image in its folder, with "/" between folders and without a suffix.
-        seed: of the whole set.
+
+def register_task(task: Task) -> Task:
+    """Make a task known, and give it back; raises ValueError where another has its name."""
+    if task.name in TASKS:
+        raise ValueError(f"The name {task.name!r} belongs to another task already: choose another.")
+    TASKS[task.name] = task
+    return task
+
+
+def get_task(name: str) -> Task:
+    """The task of that name, such as "sr4".
+
+    Raises:
+        DPIRError: there is none; the sentence lists those there are.
     """
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise DPIRError(f"There is no task {name!r}{nearest(name, TASKS)}: known are {', '.join(TASKS)}.") from None

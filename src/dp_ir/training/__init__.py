@@ -1,1 +1,1 @@
-"""The training floor."""
+"""The training package."""

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.diffusion.jump import jump
 from dp_ir.diffusion.noise import generators
 from dp_ir.diffusion.samplers import Sampler, linear_steps, working_state
 from dp_ir.diffusion.schedule import NoiseSchedule
 from dp_ir.errors import DataError, RecipeError, ScheduleError, SigmaRangeError
-from dp_ir.restoration.chain import check_sigma_range, sampler_of, seen_and_share
+from dp_ir.restoration.sampling_plan import check_sigma_range, sampler_of, seen_and_share
 from dp_ir.restoration.seeds import sample_seed
 from dp_ir.restoration.settings import DEFAULT_SETTINGS
 from dp_ir.training.energy_score import Features, Term, band_term, energy_score, spread_weight
@@ -166,7 +166,7 @@ def chain_objective(
     chain: ChainRecipe,
     score: ScoreRecipe,
     network: nn.Module,
-    denoiser: GuardedNetwork,
+    denoiser: LoadedNetwork,
     sample_metrics: SampleMetrics,
     perceptual: Features | None,
 ) -> ChainObjective:

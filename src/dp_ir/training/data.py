@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from dp_ir.errors import DataError
-from dp_ir.image.burst import Burst
+from dp_ir.image.raw.burst import Burst
 from dp_ir.tasks import Task
 from dp_ir.training.recipe import NoiseRecipe
 from dp_ir.training.store import ImageStore

@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dp_ir.image.bands import laplacian_bands
-from dp_ir.image.ycbcr import to_ycbcr
+from dp_ir.image.picture.bands import laplacian_bands
+from dp_ir.image.picture.ycbcr import to_ycbcr
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 """Images (N, 3, H, W) in [0, 1] -> feature maps (N, C, h, w) of any sizes; the values at one place are one vector."""

@@ -17,16 +17,16 @@ from torch.utils.data import DataLoader
 
 from dp_ir.checkpoints import NetworkRecord
 from dp_ir.checkpoints.contract import NetworkInfo, Restorer, info_of
-from dp_ir.checkpoints.guard import GuardedNetwork
+from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import load_denoiser, load_restorer
 from dp_ir.checkpoints.network_file import Kind
 from dp_ir.degradation import imresize
+from dp_ir.degradation.chance import image_generator
 from dp_ir.errors import DataError, RecipeError
-from dp_ir.image.burst import Burst
-from dp_ir.networks.unet_bridge import UNetBridge
-from dp_ir.restoration.partners import partners_of
+from dp_ir.image.raw.burst import Burst
+from dp_ir.networks.unet_bridge.model import UNetBridge
+from dp_ir.restoration.trained_with import partners_of
 from dp_ir.tasks import get_task
-from dp_ir.tasks.task import image_generator
 from dp_ir.training.chain_objective import ChainObjective, SampleMetrics, chain_objective
 from dp_ir.training.data import Companion, Patches, StepBatches, observe, split, validation_crops
 from dp_ir.training.energy_score import Features
@@ -101,7 +101,7 @@ class Images:
             ),
         }
         if restorer is not None:
-            guarded = GuardedNetwork("restorer", restorer, device=device, bfloat16=True)
+            guarded = LoadedNetwork("restorer", restorer, device=device, bfloat16=True)
             self._add_restored(guarded, _key(restorer), cache)
         elif settings.kind == "bridge":
             scale = self._task.scale
@@ -122,7 +122,7 @@ class Images:
         self._companions.append(Companion("observation", observations, self._task.scale))
         self.identities["data.observation"] = observations.identity
 
-    def _load_partners(self, network: nn.Module) -> GuardedNetwork | None:
+    def _load_partners(self, network: nn.Module) -> LoadedNetwork | None:
         """Load the frozen networks: keeps the denoiser, gives the restorer where training starts from its output."""
         partners, kind = self._settings.partners, self._settings.kind
         if kind not in ("fusion", "bridge") or (isinstance(network, UNetBridge) and network.start == "observation"):
@@ -142,7 +142,7 @@ class Images:
             denoiser = load_denoiser(partners.denoiser, **partners.denoiser_info).requires_grad_(False)
             records["denoiser"] = _record(denoiser)
             low = self._settings.precision == "bfloat16"
-            self._denoiser = GuardedNetwork("denoiser", denoiser, device=self._device, bfloat16=low)
+            self._denoiser = LoadedNetwork("denoiser", denoiser, device=self._device, bfloat16=low)
         self.card["partners"] = partners_of(records)
         for part, record in records.items():
             self.identities |= {f"partners.{part}_sha256": record.sha256, f"partners.{part}_info": record.info}
@@ -173,10 +173,12 @@ class Images:
         data, scale = self._settings.data, self._task.scale if self._settings.kind == "restorer" else 1
         border = self._task.border if self._on_the_fly else 0
         for name, side in (("patch", data.patch), ("validation_crop", data.validation_crop)):
-            if side < scale * info.min_size:
-                raise RecipeError(f"data.{name} is {side}; the network needs at least {scale * info.min_size} pixels.")
+            if side < scale * info.minimum_size:
+                raise RecipeError(
+                    f"data.{name} is {side}; the network needs at least {scale * info.minimum_size} pixels."
+                )
         trained, self._training = self._training, self._patches().numbers
-        multiple = math.lcm(self._align, scale * info.size_multiple)
+        multiple = math.lcm(self._align, scale * info.multiple_of)
         least = min(data.validation_crop, data.patch)
         # Of multiples of what the network can take: up to the size that is asked for, and not less than a patch.
         sides = range(-(-least // multiple) * multiple, data.validation_crop + 1, multiple)
@@ -304,18 +306,18 @@ def _restore(restorer: Restorer, observation: Tensor | Burst, device: torch.devi
     return restorer(observation.to(device))
 
 
-def _record(network: GuardedNetwork) -> NetworkRecord:
+def _record(network: LoadedNetwork) -> NetworkRecord:
     assert network.record is not None  # everything a recipe can name comes from a file
     return network.record
 
 
-def _key(restorer: GuardedNetwork) -> str:
+def _key(restorer: LoadedNetwork) -> str:
     """What decides a restorer's output: its identity, and what is stated of it."""
     record = _record(restorer)
     return hashlib.sha256(json.dumps([record.sha256, record.info], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_noise(noise: NoiseRecipe, denoiser: GuardedNetwork) -> None:
+def _check_noise(noise: NoiseRecipe, denoiser: LoadedNetwork) -> None:
     low, high = denoiser.info.sigma_range or (0.0, float("inf"))
     if noise.low < low * (1 - 1e-6) or noise.high > high * (1 + 1e-6):
         raise RecipeError(

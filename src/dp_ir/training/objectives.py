@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dp_ir.image.camera import Camera
+from dp_ir.image.raw.camera import Camera
 
 Metrics = Mapping[str, Callable[[Tensor, Tensor], Tensor]]
 """name -> function (output, target), both (B, 3, H, W) in [0, 1], giving one value per image (B,)."""

@@ -6,10 +6,14 @@ import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from dp_ir.errors import MissingExtraError, RecipeError
+from dp_ir.errors import RecipeError
+from dp_ir.extras import require
 from dp_ir.training.recipe_checks import check
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 
 @dataclass
@@ -135,8 +139,15 @@ class Recipe:
 
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
-    folder = importlib.resources.files("dp_ir.training") / "recipes"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(_recipe_files())
+
+
+def _recipe_files() -> dict[str, Traversable]:
+    """The files of shipped recipes by name: those of a task lie in its folder."""
+    folders = [importlib.resources.files("dp_ir.training") / "recipes"]
+    folders += [entry for entry in importlib.resources.files("dp_ir.tasks").iterdir() if entry.is_dir()]
+    files = [file for folder in folders for file in folder.iterdir()]
+    return {Path(file.name).stem: file for file in files if file.name.endswith(".yaml")}
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -150,15 +161,13 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: the recipe is unknown or unreadable, a key is unknown, a value has the wrong type or is missing.
         MissingExtraError: the extra `train` is not installed.
     """
-    try:
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
-    except ImportError as error:
-        raise MissingExtraError("Training", "omegaconf", "train") from error
+    require("omegaconf", "Training", "train")
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    if name_or_path in shipped_recipes():
-        text = (importlib.resources.files("dp_ir.training") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+    if (shipped := _recipe_files().get(name_or_path)) is not None:
+        text = shipped.read_text("utf-8")
     else:
         path = Path(name_or_path)
         if not path.is_file():

@@ -14,8 +14,9 @@ from torch import nn
 
 from dp_ir.checkpoints import save_network
 from dp_ir.checkpoints.contract import info_of
-from dp_ir.checkpoints.files import write_atomically
-from dp_ir.errors import MissingExtraError, RecipeError
+from dp_ir.errors import CheckpointError, RecipeError
+from dp_ir.extras import require
+from dp_ir.part_files import replace_text
 from dp_ir.tasks import get_task
 from dp_ir.training.chain_objective import SampleMetrics, no_figures
 from dp_ir.training.energy_score import Features
@@ -62,11 +63,7 @@ def train(
         raise RecipeError(
             f"The recipe '{recipe}' trains a {settings.kind}, not a {kind}: use `dp-ir train {settings.kind}`."
         )
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise MissingExtraError("Training", "accelerate", "train") from error
-    processes = PartialState(cpu=without_accelerator())
+    processes = require("accelerate", "Training", "train").PartialState(cpu=without_accelerator())
 
     if processes.is_main_process:
         _open_folder(out)
@@ -96,8 +93,7 @@ def train(
         watch=watch,
     )
     if processes.is_main_process:
-        text = recipe_text(settings)
-        write_atomically(out / "recipe.yaml", lambda partial: _write_text(partial, text))
+        replace_text(out / "recipe.yaml", recipe_text(settings), CheckpointError)
     trainer.run(images.batches)
     return out / f"{kind}.safetensors"
 
@@ -108,10 +104,6 @@ def _open_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
 
 
 def _export(

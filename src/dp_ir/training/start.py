@@ -13,9 +13,9 @@ from dp_ir.checkpoints.bundle import bundle_network, locate_bundle
 from dp_ir.checkpoints.hub import locate_file
 from dp_ir.checkpoints.loading import read_network
 from dp_ir.errors import RecipeError
-from dp_ir.networks.fast_deblur import FastDeblur
-from dp_ir.networks.unet_bridge import UNetBridge
-from dp_ir.networks.unet_denoiser import UNetDenoiser
+from dp_ir.networks.fast_deblur.model import FastDeblur
+from dp_ir.networks.unet_bridge.model import UNetBridge
+from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.training.recipe import Recipe
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dp_ir.batch.folders import images_in
+from dp_ir.datasets.layouts import recognise
 from dp_ir.errors import DataError, ImageReadError
 from dp_ir.image import read_image
-from dp_ir.image.data_layouts import recognise
-from dp_ir.image.headers import FORMATS
-from dp_ir.restoration.folders import images_in
+from dp_ir.image.files.headers import FORMATS
 from dp_ir.training.fingerprint import Fingerprint, known_images, matching_test_image
 
 _WITHOUT_PARTS = ("GoPro", "pairs")  # layouts whose scenes or folders may lie in the folder that is named
@@ -217,7 +217,7 @@ def training_pairs(folder: Path, scale: int) -> dict[str, tuple[Path, Path | Non
     """The training part of a data set that is laid out as published, or as a pair of folders.
 
     Args:
-        folder: of the data set; see `image.data_layouts`.
+        folder: of the data set; see `datasets.layouts`.
         scale: side of a clean image / side of its observation.
 
     Returns:

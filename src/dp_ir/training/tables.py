@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from dp_ir.errors import CheckpointError
+from dp_ir.part_files import replacing
 
 
 @contextmanager
@@ -70,14 +71,11 @@ class RunTable:
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _write_all(self) -> None:
-        partial = self._path.with_name(f"{self._path.name}.partial")
-        try:
-            with writing(self._path):
-                with partial.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, self._columns)
-                    writer.writeheader()
-                    writer.writerows(self._rows)
-                partial.replace(self._path)
-        finally:
-            with suppress(OSError):  # what went wrong before matters more than a leftover
-                partial.unlink(missing_ok=True)
+        with (
+            writing(self._path),
+            replacing(self._path) as beside,
+            beside.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(self._rows)

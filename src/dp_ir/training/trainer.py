@@ -7,7 +7,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from dp_ir.checkpoints.guard import channels_last
-from dp_ir.errors import CheckpointError, MissingExtraError
-from dp_ir.restoration.precision import processor_name
+from dp_ir.checkpoints.loaded_network import channels_last
+from dp_ir.errors import CheckpointError
+from dp_ir.extras import require
+from dp_ir.part_files import replacing
+from dp_ir.runtime.precision import processor_name
 from dp_ir.training.history import HARDWARE, History, damaged, read_checkpoint
 from dp_ir.training.recipe import OptimRecipe, Recipe
 from dp_ir.training.tables import RunTable, writing
@@ -82,11 +83,9 @@ class Trainer:
         settings: Mapping[str, Any],
         watch: Callable[[Progress], None] | None = None,
     ) -> None:
-        try:
-            from accelerate import Accelerator
-            from accelerate.state import AcceleratorState
-        except ImportError as error:
-            raise MissingExtraError("Training", "accelerate", "train") from error
+        require("accelerate", "Training", "train")
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         self._recipe, self._out = recipe, out
         self._loss, self._validate, self._export, self._watch = loss, validate, export, watch
@@ -235,17 +234,9 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
         }
-        partial = self._out / f"checkpoint.pt.{os.getpid()}.partial"
-        try:
-            with writing(self._out / "checkpoint.pt"):
-                with partial.open("wb") as file:
-                    torch.save(state, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(self._out / "checkpoint.pt")
-        finally:
-            with suppress(OSError):  # what went wrong before matters more than a leftover
-                partial.unlink(missing_ok=True)
+        path = self._out / "checkpoint.pt"
+        with writing(path), replacing(path) as beside, beside.open("wb") as file:
+            torch.save(state, file)
 
     def _resume(self, state: Mapping[str, Any]) -> None:
         try:

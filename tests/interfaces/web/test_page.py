@@ -212,10 +212,10 @@ def test_a_queue_can_be_cancelled_and_is_the_same_in_two_tabs_and_after_a_reload
 
 
 def test_what_cannot_be_restored_is_said_where_it_happens_and_the_rest_goes_on(page):
-    drop(page, b"GIF89a" + bytes(60), "dance.jpg")
+    drop(page, b"%PDF-1.7" + bytes(60), "letter.jpg")
     errors = page.locator("#errors p")
     expect(errors).to_have_count(1)
-    expect(errors).to_contain_text("dance.jpg' is a GIF file")
+    expect(errors).to_contain_text("letter.jpg' is a PDF document")
     drop(page, bytes(2_500_000), "huge.png", "image/png")
     expect(errors.nth(1)).to_contain_text("huge.png has 3 MB, expected at most 2")
     drop(page, photo_bytes(64, 64)[:-400], "broken.jpg")

@@ -1,6 +1,7 @@
 """Slow and broken uploads, with a request that is made up."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.requests import Request
@@ -19,7 +20,8 @@ def send(tmp_path, messages, **options):
     headers = [(b"content-type", b"image/jpeg")]
     request = Request({"type": "http", "method": "POST", "headers": headers, "path": "/"}, said)
     limits = {"raw": False, "max_bytes": 10_000, "max_pixels": 10_000, **options}
-    return asyncio.run(receive(request, tmp_path / "a.jpg", **limits))
+    with ThreadPoolExecutor(1) as pool:  # a browser's loop runs in this thread
+        return pool.submit(lambda: asyncio.run(receive(request, tmp_path / "a.jpg", **limits))).result()
 
 
 def body(*chunks, wait=0.0, more=False):

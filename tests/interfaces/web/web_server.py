@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-PATIENCE = 900  # seconds that anything may take on a busy machine
+PATIENCE = 200  # seconds that anything may take on a busy machine
 
 
 def pixels(height, width, seed=0):

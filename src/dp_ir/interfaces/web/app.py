@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from dp_ir import __version__
 from dp_ir.checkpoints.bundle import locate_bundle, read_config
 from dp_ir.errors import DPIRError
-from dp_ir.image.reading import image_size
+from dp_ir.image.files.reading import image_size
 from dp_ir.interfaces.web.desk import Desk
 from dp_ir.interfaces.web.gate import Gate
 from dp_ir.interfaces.web.models import About, Choice, Everything, Identity, Job, Layer, Photo, Problem, View, Wish

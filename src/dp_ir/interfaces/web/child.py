@@ -27,6 +27,7 @@ class Child:
     def __init__(self, settings: Settings, *, priority: int = 0, warm: tuple[str, ...] = ()) -> None:
         self._target = partial(serve_work, settings=settings, priority=priority, warm=warm)
         self._lock = asyncio.Lock()
+        self._ended = False
         self._start()
 
     def _start(self) -> None:
@@ -47,7 +48,7 @@ class Child:
             DPIRError: it failed; StoppedError: the process was stopped or died.
         """
         async with self._lock:
-            if not self._process.is_alive():
+            if not self._ended and not self._process.is_alive():
                 self._start()
             try:
                 self._connection.send(work)
@@ -62,7 +63,8 @@ class Child:
                         follow(value)
             except (EOFError, OSError) as error:
                 self._process.join()
-                self._start()
+                if not self._ended:
+                    self._start()
                 raise StoppedError(
                     "The process that restores ended, perhaps for lack of memory: try again with less at a time."
                 ) from error
@@ -72,7 +74,12 @@ class Child:
         self._process.kill()
         self._process.join()
 
+    def end(self) -> None:
+        """End it for good, without waiting."""
+        self._ended = True
+        self._process.kill()
+
     async def close(self) -> None:
         """End it for good."""
-        self._process.kill()
+        self.end()
         await asyncio.to_thread(self._process.join)

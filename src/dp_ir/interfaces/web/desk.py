@@ -72,8 +72,9 @@ class Desk:
         finally:
             self._listeners.discard(queue)
 
-    def end_events(self) -> None:
-        """Let all that listen go, because the server ends."""
+    def end(self) -> None:
+        """Let all go that listen or wait, because the server ends."""
+        self._quick.end()
         for queue in self._listeners:
             with suppress(asyncio.QueueFull):
                 queue.put_nowait(None)
@@ -111,7 +112,9 @@ class Desk:
         self._previews += 1
         try:
             # Once sent, an answer comes, and must be taken, even where no one waits for it any more.
-            return await asyncio.shield(asyncio.ensure_future(self._quick.ask(work)))
+            pending = asyncio.ensure_future(self._quick.ask(work))
+            pending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            return await asyncio.shield(pending)
         finally:
             self._previews -= 1
 

@@ -67,7 +67,7 @@ def run(host: str, port: int, keep: Path | None, settings: Settings, limits: Lim
 
 
 class _Server(uvicorn.Server):
-    """Lets pages go when it is told to end; it would wait for them."""
+    """Lets those go that wait when it is told to end; it would wait for them."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -76,7 +76,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         if hasattr(self._app.state, "desk"):
-            self._app.state.desk.end_events()
+            self._app.state.desk.end()
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -35,13 +35,10 @@ def serve(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
 ) -> None:
     """Restore photos on a page in the browser; it runs on this machine, and nothing leaves it."""
-    from dp_ir.errors import MissingExtraError
+    from dp_ir.extras import require
 
-    try:
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("The page in the browser", str(error.name), "web") from error
+    for package in ("fastapi", "uvicorn"):
+        require(package, "The page in the browser", "web")
 
     from dp_ir.interfaces.web.app import Limits
     from dp_ir.interfaces.web.running import run

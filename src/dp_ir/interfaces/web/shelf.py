@@ -15,9 +15,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dp_ir.errors import ImageReadError
-from dp_ir.image.headers import FORMATS
-from dp_ir.image.raw import RAW_SUFFIXES
-from dp_ir.image.writing import IMAGE_SUFFIXES
+from dp_ir.image.files.headers import FORMATS
+from dp_ir.image.files.writing import IMAGE_SUFFIXES
+from dp_ir.image.raw.raw_files import RAW_SUFFIXES
 from dp_ir.interfaces.web.models import Job, Photo
 
 _Record = TypeVar("_Record", bound=BaseModel)

@@ -12,8 +12,8 @@ from pathlib import Path
 from starlette.requests import ClientDisconnect, Request
 
 from dp_ir.errors import DPIRError
-from dp_ir.image.headers import FORMATS, HEAD_BYTES, check_size, describe_foreign, identify
-from dp_ir.image.reading import image_size
+from dp_ir.image.files.headers import FORMATS, HEAD_BYTES, check_size, describe_foreign, identify
+from dp_ir.image.files.reading import image_size
 
 TYPES = (
     *("image/jpeg", "image/png", "image/webp", "image/avif", "image/jxl", "image/tiff", "image/bmp", "image/x-ms-bmp"),
@@ -125,7 +125,8 @@ def _check_content(part: Path, name: str, *, raw: bool, max_pixels: int) -> None
     if identify(head) is None:
         raise RefusedError(
             422,
-            f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: convert it first.",
+            f"'{name}' is {describe_foreign(head)}, expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}: convert it "
+            "first.",
         )
     try:
         height, width = image_size(part)

@@ -22,25 +22,25 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dp_ir.batch.plan import Status, carry_out, plan_batch, run_batch
+from dp_ir.batch.restoring import enlargement
+from dp_ir.batch.worker import Worker
 from dp_ir.errors import DPIRError
-from dp_ir.image.burst import Burst
-from dp_ir.image.crop import crop_burst, crop_picture
-from dp_ir.image.demosaicking import demosaick_bilinear
-from dp_ir.image.output_size import OutputSize, resized
-from dp_ir.image.parts import PictureParts
-from dp_ir.image.photo_facts import photo_facts
-from dp_ir.image.picture import Picture
-from dp_ir.image.reading import read_samples
+from dp_ir.image.files.reading import read_samples
+from dp_ir.image.picture.crop import crop_burst, crop_picture
+from dp_ir.image.picture.lazy_picture import LazyPicture
+from dp_ir.image.picture.output_size import OutputSize, resized
+from dp_ir.image.picture.photo_facts import photo_facts
+from dp_ir.image.picture.picture import Picture
+from dp_ir.image.raw.burst import Burst
+from dp_ir.image.raw.demosaicking import demosaick_bilinear
 from dp_ir.interfaces.web.tiles import Bytes, part_of, write_tiles
-from dp_ir.restoration.allocator import keep_freed_memory
-from dp_ir.restoration.batch import Status, carry_out, plan_batch, run_batch
-from dp_ir.restoration.budget import budget
-from dp_ir.restoration.files import enlargement
 from dp_ir.restoration.inputs import observe, read_source
-from dp_ir.restoration.passes import CANVAS_BYTES
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
-from dp_ir.restoration.sources import restoration_of
-from dp_ir.restoration.worker import Worker
+from dp_ir.restoration.replacement import restoration_of
+from dp_ir.restoration.tiling.tiled_networks import CANVAS_BYTES
+from dp_ir.runtime.allocator import keep_freed_memory
+from dp_ir.runtime.budget import budget
 from dp_ir.tasks.choice import advice, suited_bundle
 
 Progress = Callable[[float], None]
@@ -164,7 +164,7 @@ class Restore:
         if outcome.status is Status.FAILED:
             raise DPIRError(outcome.reason.replace(f"{self.source.parent}{os.sep}", ""))
         if not shown:  # from disk to disk
-            parts = PictureParts(read_samples(self.target, max_pixels=16 * settings.max_pixels))
+            parts = LazyPicture(read_samples(self.target, max_pixels=16 * settings.max_pixels))
             levels = write_tiles(self.folder / "image", parts.size, lambda *box: _bytes(parts.part(*box)))
             shown.update(layers=["image"], levels=levels, width=parts.size[1], height=parts.size[0])
         notes = [note.replace(f"{self.source.parent}{os.sep}", "") for note in outcome.notes]

@@ -1,0 +1,1 @@
+"""Weight files that others wrote: what they wrap the weights in, and which network these are of."""

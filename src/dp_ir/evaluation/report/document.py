@@ -1,0 +1,229 @@
+"""Tables and bars for the terminal, as Markdown, CSV and JSON; each report carries the command that made it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from dp_ir.errors import DataError
+from dp_ir.evaluation.runner.results import machine
+from dp_ir.part_files import replace_text
+
+Cell = str | int | float | None
+
+BARS = "Bars"
+"""Title of the table of bars."""
+
+_TERMINAL = {1: "bold", 2: "underline"}
+_MARKDOWN = {1: "**", 2: "_"}  # it knows no underline
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure that must be reached.
+
+    Args:
+        what: what is measured.
+        on: on which data.
+        relation: ">=" or "<=": how the measured figure must stand to the limit.
+        limit: the figure to reach.
+        measured: the figure measured; None if it could not be, which counts as not reached.
+        unit: printed behind both figures.
+        digits: decimals printed.
+    """
+
+    what: str
+    on: str
+    relation: Literal[">=", "<="]
+    limit: float
+    measured: float | None
+    unit: str = ""
+    digits: int = 2
+
+    @property
+    def passed(self) -> bool:
+        """Whether the measured figure reaches the limit (judged unrounded)."""
+        if self.measured is None or math.isnan(self.measured):
+            return False
+        return self.measured >= self.limit if self.relation == ">=" else self.measured <= self.limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns.
+
+    Args:
+        title: what stands above it.
+        columns: heads.
+        rows: cells, as many as there are columns.
+        ranks: 1 for the best cells of a column and 2 for the second, by (row, column); empty where nothing is ranked.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    ranks: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """What one command measured: bars, tables, and what they were measured with.
+
+    `intro` opens the page, `protocols` closes it: how each measure came about. `data` takes whatever else belongs into
+    the JSON file, such as the values of single images.
+    """
+
+    title: str
+    command: str
+    intro: Sequence[str] = ()
+    bars: list[Bar] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    protocols: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=lambda: machine())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar is reached."""
+        return all(bar.passed for bar in self.bars)
+
+    def state(self, *protocols: str) -> None:
+        """Add protocols that are not stated yet."""
+        self.protocols += [protocol for protocol in dict.fromkeys(protocols) if protocol not in self.protocols]
+
+    def bars_table(self) -> Table:
+        """The bars as a table of their own."""
+        rows = [
+            [
+                bar.what,
+                bar.on,
+                f"{_sign(bar.relation)} {_with_unit(bar.limit, bar)}",
+                "not measured" if bar.measured is None else _with_unit(bar.measured, bar),
+                "yes" if bar.passed else "NO",
+            ]
+            for bar in self.bars
+        ]
+        return Table(BARS, ["what", "on", "bar", "measured", "reached"], rows)
+
+    def print(self, console: Console) -> None:
+        """Print every table on a terminal."""
+        for table in self._all_tables():
+            shown = RichTable(title=table.title, title_justify="left")
+            for index, column in enumerate(table.columns):
+                shown.add_column(escape(column), justify="left" if index == 0 else "right")
+            for number, row in enumerate(table.rows):
+                style = {"NO": "red", "yes": "green"}.get(str(row[-1]), "")
+                styles = [_TERMINAL.get(table.ranks.get((number, column), 0), "") for column in range(len(row))]
+                cells = [Text(format_cell(cell), style=look) for cell, look in zip(row, styles, strict=True)]
+                shown.add_row(*cells, style=style)
+            console.print(shown)
+        for protocol in self.protocols:
+            console.print(escape(f"- {protocol}"), style="dim")
+
+    def to_markdown(self) -> str:
+        """The report as a Markdown page."""
+        parts = [f"# {self.title}", f"Made by\n\n```\n{self.command}\n```", *self.intro]
+        parts.append("Measured with " + ", ".join(f"{key} {value}" for key, value in self.machine.items()) + ".")
+        for table in self._all_tables():
+            lines = [f"| {' | '.join(_markdown(column) for column in table.columns)} |"]
+            lines.append("|" + "|".join([" --- ", *[" ---: " for _ in table.columns[1:]]]) + "|")
+            for number, row in enumerate(table.rows):
+                marks = [_MARKDOWN.get(table.ranks.get((number, column), 0), "") for column in range(len(row))]
+                cells = [f"{mark}{_markdown(format_cell(cell))}{mark}" for cell, mark in zip(row, marks, strict=True)]
+                lines.append(f"| {' | '.join(cells)} |")
+            parts += [f"## {table.title}", "\n".join(lines)]
+        if self.protocols:
+            parts += ["## Protocols", "\n".join(f"- {_plain(protocol)}" for protocol in self.protocols)]
+        return "\n\n".join(parts) + "\n"
+
+    def to_json(self) -> str:
+        """The report as JSON; infinities and missing numbers become null."""
+        content = {
+            "title": self.title,
+            "command": self.command,
+            "machine": dict(self.machine),
+            "passed": self.passed,
+            "bars": [{**vars(bar), "passed": bar.passed} for bar in self.bars],
+            "tables": [{"title": table.title, "columns": table.columns, "rows": table.rows} for table in self.tables],
+            "protocols": self.protocols,
+            "data": self.data,
+        }
+        return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """Every cell of every table in a row of its own (table, row, column, value); bars with unrounded figures."""
+        stream = io.StringIO(newline="")
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["table", "row", "column", "value"])
+        for number, bar in enumerate(self.bars):
+            fields = {**vars(bar), "passed": bar.passed}
+            writer.writerows([BARS, number, name, value] for name, value in fields.items())
+        seen: Counter[str] = Counter()
+        for table in self.tables:
+            first = seen[table.title]  # tables may share a title, and go on counting then
+            seen[table.title] += len(table.rows)
+            for number, row in enumerate(table.rows, start=first):
+                writer.writerows(
+                    [table.title, number, name, cell] for name, cell in zip(table.columns, row, strict=True)
+                )
+        return stream.getvalue()
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the Markdown page, and beside it its tables as CSV and everything as JSON, each whole or not at all.
+
+        Raises:
+            DataError: the folder cannot be written to.
+        """
+        page = Path(path)
+        forms = {page: self.to_markdown, page.with_suffix(".csv"): self.to_csv, page.with_suffix(".json"): self.to_json}
+        return [replace_text(target, form(), DataError) for target, form in forms.items()]
+
+    def _all_tables(self) -> list[Table]:
+        return [self.bars_table(), *self.tables] if self.bars else list(self.tables)
+
+
+def format_cell(cell: Cell) -> str:
+    """A cell as text: a dash for nothing, four significant digits for a float."""
+    if cell is None:
+        return "-"
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def _sign(relation: str) -> str:
+    return "≥" if relation == ">=" else "≤"
+
+
+def _with_unit(number: float, bar: Bar) -> str:
+    return f"{number:.{bar.digits}f} {bar.unit}".rstrip()
+
+
+def _markdown(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """One line in which Markdown sees no HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def _finite(value: Any) -> Any:
+    """The same structure in types that strict JSON has."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(entry) for entry in value]
+    return value

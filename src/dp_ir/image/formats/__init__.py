@@ -1,0 +1,1 @@
+"""One module a file format, with the parts that it is made of."""

@@ -1,0 +1,1 @@
+"""Images in memory: a picture with transparency and colour profile, its parts, its size, and what can be measured."""

@@ -1,0 +1,1 @@
+"""Sensor data: RAW files, cameras, bursts and their synthetic likes."""

@@ -1,0 +1,1 @@
+"""Restorations and denoisers for other libraries, and theirs for this one: diffusers and deepinv."""

@@ -1,0 +1,1 @@
+"""Restorations from disk to disk, for images that do not fit into memory."""

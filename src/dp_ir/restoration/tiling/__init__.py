@@ -1,0 +1,1 @@
+"""Networks that run in overlapping tiles inside of the diffusion: windows, their size, and what runs in them."""

@@ -1,0 +1,1 @@
+"""What runs the networks: device and precision, engines, export, and the memory there is."""

@@ -1,6 +1,0 @@
-"""Removing motion blur: the camera shook, or things moved, while the picture was taken."""
-
-from dp_ir.degradation.motion_blur import motion_blur
-from dp_ir.tasks.task import Task
-
-DEBLUR = Task(name="deblur", title="motion deblurring", scale=1, channels=3, degrade=motion_blur, border=32)

@@ -1,0 +1,5 @@
+"""Motion deblurring."""
+
+from dp_ir.tasks.deblur.task import DEBLUR
+
+__all__ = ["DEBLUR"]
