@@ -24,7 +24,7 @@ from rich.console import Console
 from bar_measures import MEASURES, LeftOutError, metrics_of
 from bar_plans import ALONE, CALLS, DEGRADED, NOISE, NOISE_HALF, SECTIONS, Plan
 from bar_tasks import bar_task
-from dp_ir.checkpoints.bundle import shipped_bundles
+from dp_ir.checkpoints.bundle import list_bundles
 from dp_ir.errors import DataError, MissingExtraError
 from dp_ir.evaluation import Bar, Record, Report, Results, Table, open_dataset
 from dp_ir.evaluation.runner.comparison import evaluate
@@ -233,7 +233,7 @@ def known_bundles(stated: Sequence[str]) -> dict[str, str]:
     if (unknown := given.keys() - set(BUNDLES)) or "" in given.values():
         wrong = min(unknown) if unknown else next(name for name, source in given.items() if not source)
         raise DataError(f"--bundle names '{wrong}': it takes NAME=SOURCE with NAME of {', '.join(BUNDLES)}.")
-    return {**{name: name for name in BUNDLES if name in shipped_bundles()}, **given}
+    return {**{name: name for name in BUNDLES if name in list_bundles()}, **given}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dp_ir.checkpoints.bundle import list_bundles
     from dp_ir.checkpoints.contract import NetworkInfo
     from dp_ir.checkpoints.loading import load_denoiser, load_restorer
     from dp_ir.checkpoints.network_file import load_network, save_network
@@ -27,6 +28,7 @@ _HOMES = {
     "Restoration": "dp_ir.restoration.pipeline",
     "RestorationResult": "dp_ir.restoration.pipeline",
     "keep_freed_memory": "dp_ir.runtime.allocator",
+    "list_bundles": "dp_ir.checkpoints.bundle",
     "load_denoiser": "dp_ir.checkpoints.loading",
     "load_network": "dp_ir.checkpoints.network_file",
     "load_restorer": "dp_ir.checkpoints.loading",
@@ -44,6 +46,7 @@ __all__ = [
     "RestorationResult",
     "__version__",
     "keep_freed_memory",
+    "list_bundles",
     "load_denoiser",
     "load_network",
     "load_restorer",

@@ -14,10 +14,10 @@ from dp_ir.checkpoints.bundle import (
     Bundle,
     BundleSettings,
     bundle_network,
+    list_bundles,
     locate_bundle,
     read_bundle,
     read_config,
-    shipped_bundles,
     write_bundle,
 )
 from dp_ir.checkpoints.network_file import describe, load_network, save_network
@@ -258,7 +258,7 @@ class TestLocating:
     def test_shipped_names_come_first_then_folders(self, zoo, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "sr4").mkdir()
-        assert shipped_bundles() == ["sr4"]
+        assert list_bundles() == ["sr4"]
         assert locate_bundle("sr4") == zoo / "sr4"
         assert locate_bundle("./sr4") == Path("sr4")
         assert locate_bundle(tmp_path / "sr4") == tmp_path / "sr4"

@@ -233,3 +233,12 @@ def test_a_fast_fusion_that_was_built_without_the_dial_refuses_it():
     with pytest.raises(NetworkContractError, match="built without detail"):
         fusion(image, image, image, half, half)
     assert guarded(fusion, "fusion")(image, image, image, half, half).shape == image.shape
+
+
+def test_it_moves_as_modules_do_and_says_where_it_is():
+    loaded = LoadedNetwork("restorer", torch.nn.Conv2d(3, 3, 1))
+    assert loaded.device.type == "cpu"
+    assert loaded.to("meta") is loaded
+    assert loaded.device.type == loaded.module.weight.device.type == "meta"
+    assert LoadedNetwork("restorer", lambda image: image).device.type == "cpu"
+    assert set(loaded.state_dict()) == {"module.weight", "module.bias"}

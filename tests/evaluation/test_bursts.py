@@ -59,7 +59,7 @@ def enlarge(observation):
     return colours.repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
-INFO = NetworkInfo(scale=8, channels=4)
+INFO = NetworkInfo(scale=8, input="burst", channels=4)
 
 
 class TestData:

@@ -89,6 +89,7 @@ def test_there_are_words_for_every_value_of_a_fact():
     assert words["sigma_range"](None) == "any"
     assert words["scale"](None) == "whatever the network returns"
     assert words["channels"](4) == "4"
+    assert words["input"]("burst") != words["input"]("image")
 
 
 def test_info_names_what_spandrel_recognised(dp_ir, tmp_path):

@@ -13,7 +13,7 @@ from dp_ir.image.raw.camera import Camera
 from dp_ir.restoration.pipeline import Restoration
 
 CAMERA = Camera(torch.tensor([2.0, 1.0, 1.5]), torch.tensor([[1.5, -0.4, -0.1], [-0.2, 1.4, -0.2], [0.0, -0.5, 1.5]]))
-INFO = NetworkInfo(scale=8, channels=4, multiple_of=4)
+INFO = NetworkInfo(scale=8, input="burst", channels=4, multiple_of=4)
 
 
 def first_frame(frames):

@@ -98,7 +98,7 @@ def test_bursts(tmp_path, monkeypatch):
     burst = Burst(torch.zeros(2, 4, 4, 5000), Camera.neutral())
     monkeypatch.setattr(files, "read_source", lambda *_, **__: burst)
     with pytest.raises(ImageWriteError, match="20000x16 pixels"):
-        restore_file(restoration(4, calls, channels=4), LocalJob(tmp_path, tmp_path / "out.webp"))
+        restore_file(restoration(4, calls, input="burst", channels=4), LocalJob(tmp_path, tmp_path / "out.webp"))
     assert not calls
 
 

@@ -135,7 +135,7 @@ def test_a_fusion_runs_at_the_noise_levels_it_was_trained_for():
 
 
 def test_networks_for_grey_images_are_refused_before_any_image():
-    with pytest.raises(NetworkContractError, match="denoiser takes grey images"):
+    with pytest.raises(NetworkContractError, match="denoiser takes images of 1 channel"):
         Restoration.from_pretrained(
             "sr4", denoiser=load_denoiser(lambda noisy, sigma: noisy, channels=1, probe=False), device="cpu"
         )

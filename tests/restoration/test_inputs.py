@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from dp_ir.errors import ImageReadError
+from dp_ir.image import from_array
 from dp_ir.image.picture.picture import Picture
 from dp_ir.restoration.pipeline import Restoration
 
@@ -84,16 +85,17 @@ def test_grey_pictures_stay_grey():
     restore = Restoration.restorer_only(noisy_colours, device="cpu")
     grey = np.full((3, 4), 100, np.uint8)
     np.testing.assert_array_equal(restore(grey).image, np.full((6, 8), 100, np.uint8))
-    image = restore(Image.fromarray(grey)).image
+    image = restore(from_array(grey)).image
     assert image.grey
     np.testing.assert_array_equal(image.pixels[..., 0], image.pixels[..., 2])
+    assert restore(Image.fromarray(grey)).image.mode == "L"
 
 
-def test_paths_and_pil_images_give_pictures(restore, tmp_path):
+def test_paths_give_pictures(restore, tmp_path):
     array = RNG.integers(0, 256, (3, 5, 3), np.uint8)
     path = tmp_path / "photo.png"
     Image.fromarray(array).save(path)
-    for image in (path, str(path), Image.open(path)):
+    for image in (path, str(path)):
         found = restore(image).image
         assert isinstance(found, Picture)
         np.testing.assert_allclose(found.pixels * 255, twice(array), atol=1e-3)
@@ -126,3 +128,24 @@ def test_tensors_keep_type_and_dimensions(restore, dtype):
 def test_what_is_no_image_is_named(restore, image, sentence):
     with pytest.raises(ImageReadError, match=sentence):
         restore(image)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("RGB", Image.Image), ("L", Image.Image), ("RGBA", Image.Image)])
+def test_a_pil_image_comes_back_as_one_in_its_mode(tmp_path, mode, kind):
+    restore = Restoration.restorer_only(lambda image: image, device="cpu")
+    values = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    given = Image.fromarray(values).convert(mode)
+    result = restore(given).image
+    assert isinstance(result, kind)
+    assert result.mode == mode
+    assert np.abs(np.asarray(result).astype(int) - np.asarray(given).astype(int)).max() <= 1
+    result.save(tmp_path / "a.png")
+
+
+def test_more_than_8_bits_come_back_as_a_picture_that_keeps_them_and_saves_itself(tmp_path):
+    restore = Restoration.restorer_only(lambda image: image, device="cpu")
+    values = np.random.default_rng(0).integers(0, 65536, (5, 6), dtype=np.uint16)
+    result = restore(Image.fromarray(values)).image
+    assert result.bit_depth == 16
+    result.save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")).astype(np.uint16), values)

@@ -1,6 +1,7 @@
 """The restoration pipeline against toys whose posterior is known exactly, and its promises about seeds and calls."""
 
 import doctest
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -332,6 +333,39 @@ def test_a_saved_restoration_gives_bit_equal_results(tmp_path):
         networks["fusion"].head.bias += 0.1
     restore.save_pretrained(tmp_path / "sr")  # identities are those of the weights as they are now
     Restoration.from_pretrained(tmp_path / "sr", device="cpu")
+
+
+def test_what_is_pushed_to_the_hub_is_the_bundle(tmp_path, monkeypatch):
+    made = []
+
+    def upload(*, repo_id, folder_path):
+        shutil.copytree(folder_path, tmp_path / repo_id)
+        return f"https://hub/{repo_id}"
+
+    monkeypatch.setattr("huggingface_hub.create_repo", lambda name, **options: made.append((name, options)))
+    monkeypatch.setattr("huggingface_hub.upload_folder", upload)
+    restore = Restoration.from_parts(**small_networks(), device="cpu", precision="float32", steps=1)
+    assert restore.push_to_hub("owner/name", private=True) == "https://hub/owner/name"
+    assert made == [("owner/name", {"private": True, "exist_ok": True})]
+    image = textured(1, 3, 6, 5)
+    again = Restoration.from_pretrained(tmp_path / "owner/name", device="cpu", precision="float32")
+    assert torch.equal(again(image).image, restore(image).image)
+    monkeypatch.setattr("huggingface_hub.upload_folder", lambda **_: (_ for _ in ()).throw(OSError("401")))
+    with pytest.raises(BundleError, match="did not take owner/name"):
+        restore.push_to_hub("owner/name")
+
+
+def test_a_restoration_moves_and_says_where_it_is():
+    restore = Restoration.from_parts(**small_networks(), device="cpu", precision="float32", steps=1)
+    image = textured(1, 3, 6, 5)
+    before = restore(image).image
+    assert restore.to("cpu") is restore
+    assert torch.equal(restore(image).image, before)
+    restore.to("meta")
+    assert restore.device.type == "meta"
+    assert {network.device.type for network in restore.networks.values()} == {"meta"}
+    weights = [weight for network in restore.networks.values() for weight in network.parameters()]
+    assert {weight.device.type for weight in weights} == {"meta"}
 
 
 def test_foreign_networks_cannot_be_saved(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
+from dp_ir.checkpoints.bundle import list_bundles, read_config, zoo_folder
 from dp_ir.degradation import imresize
 from dp_ir.degradation.motion_blur import Motion, average
 from dp_ir.degradation.synthetic_burst import synthetic_burst
@@ -103,7 +103,7 @@ def test_shipped_bundle_makes_a_photo_of_a_burst(frames: int) -> None:
 
 
 def test_all_bundles_share_one_denoiser() -> None:
-    entries = [read_config(zoo_folder() / name).networks["denoiser"] for name in shipped_bundles()]
+    entries = [read_config(zoo_folder() / name).networks["denoiser"] for name in list_bundles()]
     assert len(entries) >= 6
     assert {entry.file for entry in entries} == {"../denoiser/denoiser.safetensors"}
     assert len({entry.sha256 for entry in entries}) == 1

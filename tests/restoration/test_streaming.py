@@ -220,7 +220,7 @@ def test_bursts_are_upright(tmp_path, monkeypatch, turns, mirrored, linear):
     restorer = Convolutions(1, 1, 4)
     restoration = Restoration.from_parts(
         restorer=lambda frames: restorer(frames[:, 0, :3]),
-        infos={"restorer": replace(restoration_info, channels=4, scale=4)},
+        infos={"restorer": replace(restoration_info, input="burst", channels=4, scale=4)},
         denoiser=Convolutions(1, 2),
         fusion=Convolutions(3, 3),
         device="cpu",

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dp_ir.checkpoints.bundle import BundleConfig, bundle_record, locate_bundle, read_config, shipped_bundles
+from dp_ir.checkpoints.bundle import BundleConfig, bundle_record, list_bundles, locate_bundle, read_config
 from dp_ir.checkpoints.foreign.python_function import python_file
 from dp_ir.checkpoints.loading import find_record
 from dp_ir.restoration.settings import settings_with_fusion
@@ -103,7 +103,7 @@ def _identity(kind: str, source: str | None, config: BundleConfig) -> str | None
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest() if code is None else f"{digest.hexdigest()}:{source.rpartition(':')[2]}"
-    if path.is_dir() or source in shipped_bundles():
+    if path.is_dir() or source in list_bundles():
         return _recorded(kind, read_config(locate_bundle(source)))
     return source
 

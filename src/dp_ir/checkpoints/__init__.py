@@ -5,10 +5,10 @@ from dp_ir.checkpoints.bundle import (
     Bundle,
     BundleConfig,
     BundleSettings,
+    list_bundles,
     locate_bundle,
     read_bundle,
     read_config,
-    shipped_bundles,
     write_bundle,
 )
 from dp_ir.checkpoints.network_file import (
@@ -31,6 +31,7 @@ __all__ = [
     "NetworkRecord",
     "build",
     "describe",
+    "list_bundles",
     "load_network",
     "locate_bundle",
     "read_bundle",
@@ -40,7 +41,6 @@ __all__ = [
     "read_state_dict",
     "save_network",
     "sha256",
-    "shipped_bundles",
     "write_bundle",
     "write_safetensors",
 ]

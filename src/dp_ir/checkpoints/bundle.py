@@ -99,7 +99,7 @@ def zoo_folder() -> Path:
     return Path(str(resources.files("dp_ir"))) / "zoo"
 
 
-def shipped_bundles() -> list[str]:
+def list_bundles() -> list[str]:
     """Names of the bundles that ship with this package, sorted."""
     return sorted(path.parent.name for path in zoo_folder().glob(f"*/{CONFIG_NAME}"))
 
@@ -116,7 +116,7 @@ def locate_bundle(name: str | Path, *, revision: str | None = None) -> Path:
         BundleError: there is no such bundle; the sentence lists the shipped ones.
         MissingExtraError: a hub id without the `hub` extra.
     """
-    shipped = shipped_bundles()
+    shipped = list_bundles()
     if isinstance(name, str) and name in shipped:
         return zoo_folder() / name
     folder = Path(name)

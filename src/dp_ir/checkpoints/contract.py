@@ -12,6 +12,8 @@ from dp_ir.errors import NetworkContractError
 
 SigmaInput = Literal["sigma", "variance", "map", "none"]
 SIGMA_INPUTS: tuple[SigmaInput, ...] = get_args(SigmaInput)
+InputKind = Literal["image", "burst"]
+INPUTS: tuple[InputKind, ...] = get_args(InputKind)
 Tiling = Literal["supported", "discouraged"]
 TILINGS: tuple[Tiling, ...] = get_args(Tiling)
 
@@ -46,7 +48,8 @@ class NetworkInfo:
 
     Args:
         scale: output side / input side; None takes whatever the network returns.
-        channels: channels of the image that goes in.
+        input: what goes in: an "image" (B, C, h, w), or a "burst" of packed Bayer frames (B, N, 4, h, w).
+        channels: channels of the image that goes in, or planes of a frame.
         multiple_of: input sides must be multiples of it; the caller pads and crops.
         minimum_size: smallest input side; the caller pads and crops.
         value_range: pixel values the network works in; [0, 1] is mapped to it and back, sigma included.
@@ -62,6 +65,7 @@ class NetworkInfo:
     """
 
     scale: int | None = None
+    input: InputKind = "image"
     channels: int = 3
     multiple_of: int = 1
     minimum_size: int = 1
@@ -81,6 +85,8 @@ class NetworkInfo:
             raise NetworkContractError(
                 f"sigma_input is {self.sigma_input!r}: expected one of {', '.join(SIGMA_INPUTS)}."
             )
+        if self.input not in INPUTS:
+            raise NetworkContractError(f"input is {self.input!r}: expected one of {', '.join(INPUTS)}.")
         if self.tiling not in TILINGS:
             raise NetworkContractError(f"tiling is {self.tiling!r}: expected one of {', '.join(TILINGS)}.")
         if self.sigma_range is not None and not 0 <= self.sigma_range[0] <= self.sigma_range[1]:

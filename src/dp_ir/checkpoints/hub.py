@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, locate_bundle, shipped_bundles
-from dp_ir.errors import CheckpointError
+from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, list_bundles, locate_bundle
+from dp_ir.errors import BundleError, CheckpointError
 from dp_ir.extras import require
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin"})
@@ -29,7 +29,7 @@ def locate_file(source: str | Path, *, revision: str | None = None) -> Path | No
         MissingExtraError: something on the hub without the `hub` extra.
     """
     path, text = Path(source), str(source)
-    if text in shipped_bundles() or path.is_dir():
+    if text in list_bundles() or path.is_dir():
         return None
     match = None if path.exists() else HUB_ID.match(text)
     if match is not None and match["file"] is not None and not Path(path.parts[0]).is_dir():
@@ -57,4 +57,22 @@ def fetch_file(repository: str, file: str, *, revision: str | None = None) -> Pa
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise CheckpointError(
             f"There is no file {repository}/{file} here, and the hub gave none of that name ({reason}): check the name."
+        ) from error
+
+
+def publish(folder: Path, repository: str, *, private: bool) -> str:
+    """Upload a folder to a repository on the hub, which is made where it does not exist; gives its address.
+
+    Raises:
+        BundleError: the hub refused; the sentence says why.
+        MissingExtraError: the `hub` extra is not installed.
+    """
+    hub = require("huggingface_hub", f"Publishing {repository}", "hub")
+    try:
+        hub.create_repo(repository, private=private, exist_ok=True)
+        return str(hub.upload_folder(repo_id=repository, folder_path=folder))
+    except Exception as error:  # every way a network can fail ends in the same sentence
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BundleError(
+            f"The hub did not take {repository} ({reason}): log in with `hf auth login`, and check the name."
         ) from error

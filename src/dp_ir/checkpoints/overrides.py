@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeVar, get_args
 
 from dp_ir.checkpoints.architectures import nearest
-from dp_ir.checkpoints.contract import SIGMA_INPUTS, Tiling, info_from
+from dp_ir.checkpoints.contract import INPUTS, SIGMA_INPUTS, Tiling, info_from
 from dp_ir.errors import NetworkContractError
 
 Value = TypeVar("Value")
@@ -108,10 +108,12 @@ _PROBE = "probe"
 _WHOLE = "a whole number of at least 1"
 _BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _TILINGS: dict[str, Any] = {word: word for word in get_args(Tiling)}
+_KINDS: dict[str, Any] = {word: word for word in INPUTS}
 _INPUTS: dict[str, Any] = {word: word for word in SIGMA_INPUTS}
 
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "scale": (f"{_WHOLE}, or none for whatever it returns", _or_none(_whole)),
+    "input": (f"one of {', '.join(INPUTS)}", _one_of(_KINDS)),
     "channels": (_WHOLE, _whole),
     "multiple_of": (_WHOLE, _whole),
     "minimum_size": (_WHOLE, _whole),

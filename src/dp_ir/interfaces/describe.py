@@ -159,6 +159,7 @@ def _levels(values: tuple[float, float] | None) -> str:
 
 _WORDS: dict[str, Callable[[Any], str]] = {
     "scale": lambda scale: f"{scale}" if scale else "whatever the network returns",
+    "input": {"image": "an image", "burst": "a burst of RAW frames"}.__getitem__,
     "channels": lambda channels: {1: "1, grey", 3: "3, RGB"}.get(channels, f"{channels}"),
     "multiple_of": lambda multiple: f"{multiple}",
     "value_range": _range,

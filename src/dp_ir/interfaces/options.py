@@ -18,8 +18,8 @@ SOURCE = (
 )
 OVERRIDE = (
     "A fact about the network that is not as inferred, such as value_range=0,255 or sigma_range=0,50/255. KEY is "
-    "scale, channels, multiple_of, minimum_size, value_range, sigma_range, sigma_input, supports_bfloat16, tiling or "
-    "receptive_field; probe=no leaves out the check of all this on a test picture."
+    "scale, input, channels, multiple_of, minimum_size, value_range, sigma_range, sigma_input, supports_bfloat16, "
+    "tiling or receptive_field; probe=no leaves out the check of all this on a test picture."
 )
 OVERRIDE_BY_KIND = "A fact about the restorer or the denoiser, such as restorer.scale=4; KEY is as for dp-ir convert."
 

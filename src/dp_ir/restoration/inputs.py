@@ -19,7 +19,7 @@ from dp_ir.image.files.headers import MAX_PIXELS
 from dp_ir.image.files.reading import read_image
 from dp_ir.image.picture.crop import Box, crop_burst, crop_picture
 from dp_ir.image.picture.lazy_picture import LazyPicture
-from dp_ir.image.picture.memory import from_array, from_pil
+from dp_ir.image.picture.memory import from_array, from_pil, to_pil
 from dp_ir.image.picture.picture import Picture, to_tensor, with_pixels
 from dp_ir.image.raw.burst import Burst
 from dp_ir.image.raw.burst_files import read_burst
@@ -27,9 +27,6 @@ from dp_ir.restoration.tiling.windows import Window
 
 ImageLike: TypeAlias = Burst | Picture | Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str] | bytes | BinaryIO
 """What can be restored; a tensor is (B, 3, H, W) or (3, H, W), floating point in [0, 1]; bytes, a file's content."""
-
-BURST_CHANNELS = 4
-"""Planes of a frame (R, G, G, B): a restorer with so many channels takes bursts (B, N, 4, h, w)."""
 
 _OVERSHOOT = 0.5  # noisy or resampled observations leave [0, 1]; ranges such as 0..255 or -1..1 leave it by more
 
@@ -127,7 +124,7 @@ def observe(image: ImageLike, *, burst: bool = False) -> Observation:
     if isinstance(image, np.ndarray):
         return _ArrayObservation(image)
     if isinstance(image, Image.Image):
-        return _PictureObservation(from_pil(image))
+        return _PILObservation(from_pil(image))
     if isinstance(image, Picture):
         return _PictureObservation(image)
     raise ImageReadError(
@@ -295,6 +292,14 @@ class _ArrayObservation(_PictureObservation):
 
     def stack(self, samples: Sequence[Any]) -> Any:
         return np.stack(samples)
+
+
+class _PILObservation(_PictureObservation):
+    """A PIL image: results are PIL images, or pictures where it has more than 8 bits, which PIL has no colours for."""
+
+    def picture(self, result: Tensor) -> Any:
+        picture = self._picture(result)
+        return to_pil(picture) if picture.bit_depth == 8 else picture
 
 
 class _TensorObservation:

@@ -7,6 +7,7 @@ sampler over estimate(noisy, sigma) = fusion(restored, denoiser(noisy, sigma), n
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from dp_ir.checkpoints.bundle import Bundle, BundleConfig, BundleSettings, locate_bundle, read_bundle, write_bundle
 from dp_ir.checkpoints.contract import Fusion, NetworkInfo
+from dp_ir.checkpoints.hub import publish
 from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.loading import Source, as_loaded
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord, describe
@@ -28,7 +30,7 @@ from dp_ir.diffusion.samplers import Callback, Sampler
 from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError
 from dp_ir.networks.default_dtype import float32_by_default
-from dp_ir.restoration.inputs import BURST_CHANNELS, ImageLike, observe
+from dp_ir.restoration.inputs import ImageLike, observe
 from dp_ir.restoration.sampling_plan import (
     Chain,
     check_sigma_range,
@@ -59,7 +61,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RestorationResult:
-    """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or `Picture` for all else.
+    """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or PIL image of 8 bits.
+
+    For all else, such as paths, they are of type `Picture`, which keeps 16 bits, transparency, colour profile and
+    metadata, and has a `save` as PIL images have.
 
     Of a burst they are upright pictures of 16 bits, rendered to sRGB; `image.raw.camera.decode` makes them linear.
 
@@ -120,18 +125,17 @@ class Restoration:
                 f"restorer= (--restorer){example}."
             )
         for kind, network in networks.items():
-            if network.info.channels == 1:
+            if network.info.input == "image" and network.info.channels != 3:
                 raise NetworkContractError(
-                    f"The {kind} takes grey images, with one channel: a restoration needs networks for RGB."
+                    f"The {kind} takes images of {network.info.channels} channel(s): a restoration needs networks for "
+                    "RGB, or a restorer whose input is stated to be a burst (input=burst)."
                 )
         self.settings = replace(settings, detail=checked_detail(settings.detail))
         self.partners = dict(partners)
         self.schedule = NoiseSchedule.from_config(settings.schedule)
-        self.device = engine_device(engine, device)
-        self.networks = {
-            kind: run_by(engine, network, device=self.device, precision=precision) for kind, network in networks.items()
-        }
-        self._bytes_per_pixel: dict[str, float] = {}
+        self._engine, self._precision = engine, precision
+        self.networks = dict(networks)
+        self.to(device)
         self._trained_for = chain_of(networks)
         self._chain_said = False
         self.chain()  # settings that cannot run are refused now, not at the first image
@@ -248,7 +252,21 @@ class Restoration:
     @property
     def takes_bursts(self) -> bool:
         """Whether bursts are restored, rather than single images."""
-        return self.networks["restorer"].info.channels == BURST_CHANNELS
+        return self.networks["restorer"].info.input == "burst"
+
+    def to(self, device: str | torch.device) -> Restoration:
+        """Move the networks to a device, such as "cuda"; "auto" is the best there is. Gives the restoration itself.
+
+        Raises:
+            DPIRError: there is no such device here, or the engine does not run on it.
+        """
+        self.device = engine_device(self._engine, device)
+        self.networks = {
+            kind: run_by(self._engine, network, device=self.device, precision=self._precision)
+            for kind, network in self.networks.items()
+        }
+        self._bytes_per_pixel: dict[str, float] = {}
+        return self
 
     def save_pretrained(
         self, folder: str | Path, *, shared: Mapping[Kind, str] | None = None, without: Collection[Kind] = ()
@@ -278,6 +296,25 @@ class Restoration:
         }
         modules = {kind: network.module for kind, network in kept.items()}
         return write_bundle(folder, Bundle(self.settings, modules, records, self.partners), shared=shared)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, **options: Any) -> str:
+        """Publish the bundle on the hub, as `save_pretrained` writes it; needs the extra `hub`, and to be logged in.
+
+        Args:
+            repository: "owner/name"; it is made where it does not exist.
+            private: of a repository that is made.
+            options: further arguments of `save_pretrained`.
+
+        Returns:
+            The address of what was uploaded.
+
+        Raises:
+            BundleError: as `save_pretrained`; or the hub refuses, the sentence says why.
+            MissingExtraError: the extra is not installed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(Path(folder) / repository.rpartition("/")[2], **options)
+            return publish(Path(folder) / repository.rpartition("/")[2], repository, private=private)
 
     def __call__(
         self,

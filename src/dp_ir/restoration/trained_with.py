@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dp_ir.checkpoints.bundle import read_config, shipped_bundles, zoo_folder
+from dp_ir.checkpoints.bundle import list_bundles, read_config, zoo_folder
 from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.checkpoints.network_file import Kind, NetworkRecord
 from dp_ir.checkpoints.trained_for import chain_settings
@@ -78,7 +78,7 @@ def warn_of_unseen_partners(
 
 def _shipped() -> dict[str, str]:
     """Names of the networks that ship with this package, by identity."""
-    bundles = {name: read_config(zoo_folder() / name) for name in shipped_bundles()}
+    bundles = {name: read_config(zoo_folder() / name) for name in list_bundles()}
     entries = [(entry, name) for name, bundle in bundles.items() for entry in bundle.networks.values()]
     entries.sort(key=lambda pair: "/" not in pair[0].file)  # last, and so kept, are those whose folder holds the file
     return {entry.sha256: f"{entry.architecture} of {name}" for entry, name in entries}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dp_ir.checkpoints.architectures import nearest
-from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, shipped_bundles
+from dp_ir.checkpoints.bundle import CONFIG_NAME, HUB_ID, list_bundles
 from dp_ir.checkpoints.hub import WEIGHT_SUFFIXES
 from dp_ir.errors import DataError
 from dp_ir.evaluation.methods.baselines import ccdf_method, ddrm_method, diffpir_method, sdedit_method
@@ -126,7 +126,7 @@ def _kind_and_source(rest: str, text: str) -> tuple[str, str]:
     path = Path(rest)
     if _PYTHON_FILE.match(rest):
         return "function", rest
-    if rest in shipped_bundles() or (path / CONFIG_NAME).is_file():
+    if rest in list_bundles() or (path / CONFIG_NAME).is_file():
         return "bundle", rest
     if rest and path.is_dir():
         return "images", rest
@@ -138,7 +138,7 @@ def _kind_and_source(rest: str, text: str) -> tuple[str, str]:
         return "bundle", rest
     raise DataError(
         f"The method {text!r} names {rest!r}, which is no bundle, weight file, folder or function"
-        f"{nearest(word, [*KINDS, *shipped_bundles()])}: write [NAME=][KIND:]SOURCE[,KEY=VALUE]..., where KIND is one "
+        f"{nearest(word, [*KINDS, *list_bundles()])}: write [NAME=][KIND:]SOURCE[,KEY=VALUE]..., where KIND is one "
         f"of {', '.join(KINDS)}."
     )
 

@@ -20,7 +20,6 @@ from dp_ir.degradation.synthetic_burst import FRAMES
 from dp_ir.errors import DPIRError
 from dp_ir.extras import require
 from dp_ir.image.raw.burst import Burst
-from dp_ir.restoration.inputs import BURST_CHANNELS
 from dp_ir.restoration.pipeline import Restoration
 
 FLOPS_PROTOCOL = (
@@ -163,7 +162,7 @@ def _inputs(role: str, info: NetworkInfo, size: tuple[int, int]) -> tuple[Tensor
     sigma = torch.full((1,), level**2 if info.sigma_input == "variance" else level)
     match role:
         case "restorer":
-            return (image[:, None].expand(-1, FRAMES, -1, -1, -1) if info.channels == BURST_CHANNELS else image,)
+            return (image[:, None].expand(-1, FRAMES, -1, -1, -1) if info.input == "burst" else image,)
         case "fusion":
             return image, image, image, sigma
         case "denoiser" | "bridge" if info.sigma_input == "map":
@@ -270,7 +269,7 @@ def measure(restoration: Restoration, size: tuple[int, int]) -> Measured:
     info = restoration.networks["restorer"].info
     height, width = (-(-side // (info.scale or 1)) for side in size)
     generator = torch.Generator().manual_seed(0)
-    if info.channels == BURST_CHANNELS:
+    if info.input == "burst":
         observation: Tensor | Burst = Burst(torch.rand(FRAMES, info.channels, height, width, generator=generator))
     else:
         observation = torch.rand(1, info.channels, height, width, generator=generator)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,12 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write it in the format that the suffix says, with all of it that this can hold; see `write_image`."""
+        from dp_ir.image.files.writing import write_image  # which is made of pictures
+
+        write_image(path, self, **options)
 
     @cached_property
     def colourless(self) -> bool:

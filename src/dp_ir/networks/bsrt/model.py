@@ -45,6 +45,7 @@ class BSRT(nn.Module):
     """
 
     scale = 8
+    input = "burst"
     channels = 4
 
     def __init__(

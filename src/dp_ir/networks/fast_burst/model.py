@@ -34,6 +34,7 @@ class FastBurst(UNet):
     """
 
     scale = 8
+    input = "burst"
     channels = 4
     supports_bfloat16 = True
 
