@@ -12,9 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dp_ir.evaluation import make_metrics, open_dataset
+from dp_ir.evaluation import evaluate, make_metrics, open_dataset
 from dp_ir.evaluation.report.output_files import to_report
-from dp_ir.evaluation.runner.comparison import evaluate
 from dp_ir.tasks import get_task
 
 

@@ -24,6 +24,7 @@ def blocks(language):
 def workplace(tmp_path, rlfn_file, ffdnet_file, photos, monkeypatch):
     """A folder with the files that the page names."""
     Image.open(photos / "b.png").save(tmp_path / "photo.png")
+    (tmp_path / "mine.py").write_text("def enlarge(y):\n    return y.repeat_interleave(4, 2).repeat_interleave(4, 3)\n")
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     fusion = random_weights(FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8))
     save_network(tmp_path / "runs" / "mine" / "fusion.safetensors", fusion, kind="fusion")
@@ -42,7 +43,7 @@ def test_every_command_does_what_it_says(dp_ir, workplace, monkeypatch):
         assert name == "dp-ir"
         result = dp_ir(*arguments, *(["--device", "cpu"] if arguments[0] == "restore" else []))
         assert result.exit_code == 0, (arguments, result.output)
-    assert {"large.png", "other.png", "plain.png", "my-rlfn"} < {path.name for path in workplace.iterdir()}
+    assert {"large.png", "made.png", "other.png", "plain.png", "my-rlfn"} < {path.name for path in workplace.iterdir()}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of the probe on these networks, and of partners
