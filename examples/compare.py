@@ -10,11 +10,11 @@ here). Needs the extra `eval`; the weights are those of `torchvision.models.sque
 import argparse
 from pathlib import Path
 
-from dp_ir.evaluation.evaluate import evaluate
-from dp_ir.evaluation.export import to_report
 from rich.console import Console
 
 from dp_ir.evaluation import make_metrics, open_dataset
+from dp_ir.evaluation.report.output_files import to_report
+from dp_ir.evaluation.runner.comparison import evaluate
 from dp_ir.tasks import get_task
 
 

@@ -7,8 +7,6 @@ photo enlarged and sharpened, no network at all. DP-IR says that the fusion was 
 """
 
 import argparse
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -26,21 +24,14 @@ def enlarge(observation: Tensor) -> Tensor:
     return (large + 0.6 * (large - blurred)).clamp(0, 1)
 
 
-def function(named: str) -> Callable[[Tensor], Tensor]:
-    """The function that FILE.py:NAME names. The file is executed: take only your own."""
-    file, _, name = named.rpartition(":")
-    return runpy.run_path(file)[name]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--restorer", metavar="FILE.py:FUNCTION", help="instead of the one above")
+    parser.add_argument("--restorer", metavar="FILE.py:NAME", help="instead of the one above; the file is executed")
     options = parser.parse_args()
 
-    own = function(options.restorer) if options.restorer else enlarge
-    restorer = load_restorer(own, scale=SCALE)
+    restorer = load_restorer(options.restorer or enlarge, scale=SCALE)
     restore = Restoration.from_pretrained("sr4", restorer=restorer)
     result = restore(read_image(options.photo), seed=0)
     write_image(options.out, result.image)

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.evaluation.report import BARS
+from dp_ir.evaluation.report.document import BARS
 from dp_ir.restoration.pipeline import Restoration
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "dp_ir" / "zoo"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -19,9 +18,9 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from typer.testing import CliRunner
 
-from dp_ir.checkpoints import ARCHITECTURES
 from dp_ir.diffusion import SAMPLERS
 from dp_ir.interfaces.cli import app
+from dp_ir.networks import ARCHITECTURES, DETECTORS
 from dp_ir.training.recipe import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[2]
@@ -85,17 +84,13 @@ def pages_with_python() -> list[str]:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of probes of networks that were not trained
 @pytest.mark.parametrize("page", pages_with_python())
-def test_blocks_in_python_run(page: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recognition = importlib.import_module("dp_ir.checkpoints.foreign.recognition")
-    monkeypatch.setattr(recognition, "LAYOUTS", recognition.LAYOUTS)
+def test_blocks_in_python_run(page: str, workplace: Path) -> None:
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(PAGES[page])
     names = document.namespace
     names |= {"photo": Image.open("photo.jpg"), "model": Blur()}
-    with patch.dict(ARCHITECTURES), patch.dict(SAMPLERS):  # what the page adds is gone afterwards
+    with patch.dict(ARCHITECTURES), patch.dict(DETECTORS), patch.dict(SAMPLERS):  # what the page adds goes afterwards
         for example in document.examples():
             example.evaluate()
-            if "LAYOUT" in names:  # a module beside the others, and a name in their list
-                monkeypatch.setattr(recognition, "LAYOUTS", (*recognition.LAYOUTS, names.pop("LAYOUT")))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -110,7 +105,6 @@ def test_a_network_that_is_added_as_its_page_says_is_trained_and_restores(workpl
     quick += ["optim.steps=1", "optim.batch=1"]
     with patch.dict(ARCHITECTURES):
         exec(blocks(page, "python")[0], names)
-        exec(blocks(page, "python")[1], names)
         for words in commands(page):
             result = CliRunner().invoke(app, words + quick * (words[0] == "train"), catch_exceptions=False)
             assert result.exit_code == 0, (words, result.output)
