@@ -44,7 +44,7 @@ class Chain(NamedTuple):
 
     @property
     def calls(self) -> int:
-        """Of the denoiser and the fusion; a sampler that makes several a step makes one in the last, which ends at 0."""
+        """Of the denoiser and the fusion; samplers that make several a step make one in the last, which ends at 0."""
         several = getattr(self.sampler, "calls_per_step", 1)
         steps = len(self.sigmas) - 1
         return several * steps - (several - 1) if steps else 0
