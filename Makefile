@@ -17,7 +17,7 @@ help: ## Show this list.
 setup: $(VENV)/.dp-ir-core ## Make the virtual environment and install the core of dp-ir into it.
 
 demo: $(VENV)/.dp-ir-core ## Restore the photo that ships with the repository, four times larger.
-	@$(BIN)/dp-ir restore $(DEMO_INPUT) --output $(DEMO_OUTPUT) --overwrite
+	@$(BIN)/dp-ir restore $(DEMO_INPUT) --out $(DEMO_OUTPUT) --overwrite
 	@echo 'Input:  $(abspath $(DEMO_INPUT))'
 	@echo 'Result: $(abspath $(DEMO_OUTPUT))'
 
@@ -46,7 +46,7 @@ wheel: $(VENV)/.dp-ir-dev ## Build the wheel, install it into a fresh environmen
 	@elsewhere=$$(mktemp -d) && trap 'rm -rf "$$elsewhere"' EXIT && cp $(DEMO_INPUT) "$$elsewhere/photo.jpg" \
 		&& trial=$(abspath $(TRIAL))/venv && cd "$$elsewhere" \
 		&& "$$trial/bin/python" -c 'import dp_ir, sys; assert dp_ir.__file__.startswith(sys.prefix), dp_ir.__file__' \
-		&& "$$trial/bin/dp-ir" restore photo.jpg --output restored.png && test -s restored.png
+		&& "$$trial/bin/dp-ir" restore photo.jpg --out restored.png && test -s restored.png
 	@rm -rf $(TRIAL)/venv && echo 'The wheel is whole: $(abspath $(TRIAL))'
 
 clean: ## Remove caches and generated outputs; the virtual environment and trained runs stay.

@@ -48,7 +48,7 @@ swap() {
     --out "$OUT/swap" --weights "$WEIGHTS"
 }
 fusion() {
-  ablate fusion --photos "$PHOTOS" --train-steps 1500 --recipe optim.batch=8 --recipe data.patch=48
+  ablate fusion --photos "$PHOTOS" --train-steps 1500 --override-recipe optim.batch=8 --override-recipe data.patch=48
 }
 sampling() { # how the bundle is sampled was chosen here
   local methods=()

@@ -17,7 +17,7 @@ from typing import Any
 
 def restored(folder: str, out: str, *options: str) -> Iterator[dict[str, Any]]:
     """What became of each photo, as soon as it is known; last of all the summary."""
-    command = [sys.executable, "-m", "dp_ir", "restore", folder, "--output", out, "--json", *options]
+    command = [sys.executable, "-m", "dp_ir", "restore", folder, "--out", out, "--json", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as batch:
         assert batch.stdout is not None
         for line in batch.stdout:

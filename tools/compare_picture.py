@@ -131,7 +131,7 @@ def _tensor(result: Tensor | Picture) -> Tensor:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("image", type=Path, help="the degraded image, or with --degrade the true one")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write, .webp or .png")
+    parser.add_argument("-o", "--out", dest="output", type=Path, required=True, help="picture to write, .webp or .png")
     parser.add_argument("--target", type=Path, help="the true image")
     parser.add_argument("--degrade", action="store_true", help="degrade the image first; it is its own target then")
     parser.add_argument("--crop", type=read_crop, action="append", help="left,top,width,height; may be repeated")

@@ -120,7 +120,7 @@ def make(options: argparse.Namespace) -> Image.Image:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("image", type=Path, help="a sharp photograph")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="picture to write, .webp or .png")
+    parser.add_argument("-o", "--out", dest="output", type=Path, required=True, help="picture to write, .webp or .png")
     parser.add_argument("--square", type=read_square, help="left,top,side of what is shown, in pixels; else its centre")
     parser.add_argument("--zoom", type=int, choices=range(1, 9), default=1, help="repeat every pixel so often")
     parser.add_argument("--seed", type=int, default=0)

@@ -10,6 +10,7 @@ from dp_ir import Restoration
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import DPIRError
 from dp_ir.image.raw.burst import Burst
+from dp_ir.integrations.diffusers_sampler import diffusers_sampler
 from dp_ir.restoration.tiling import tiled_networks as passes
 from dp_ir.restoration.tiling.tiled_networks import TiledNetworks
 from dp_ir.restoration.tiling.tiler import TilingNote
@@ -225,6 +226,15 @@ def test_progress_rises_to_one(tile):
     assert shares[0] > 0
     assert shares[-1] == pytest.approx(1)
     assert len(shares) == 9 if tile == 1024 else len(shares) > 60
+
+
+def test_progress_rises_to_one_with_a_sampler_of_two_calls_a_step():
+    heun, shares = diffusers_sampler("HeunDiscreteScheduler"), []
+    result = local_restoration()(photo(60, 90), sampler=heun, steps=3, seed=0, progress=shares.append)
+    assert result.nfe["denoiser"] == 5
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(set(shares)) == len(shares)
 
 
 def test_an_exception_of_the_progress_ends_the_restoration():

@@ -66,95 +66,6 @@ class Sampler(Protocol):
         ...
 
 
-def ddpm(
-    estimate: Estimate,
-    noisy: Tensor,
-    sigmas: Tensor,
-    *,
-    generators: Sequence[torch.Generator] | None = None,
-    eta: float | None = None,
-    callback: Callback | None = None,
-) -> Tensor:
-    """Ancestral sampling (eq. 3; Ho et al., 2020): draws x_s from q(x_s | x_t, x0) with x0 the estimate.
-
-    Args:
-        estimate: (noisy, sigma (B,)) -> estimate of the clean image.
-        noisy: (B, 3, H, W) at level sigmas[0], in [0, 1] units; the state keeps its dtype, but at least float32.
-        sigmas: falling noise levels in [0, 1] units, usually ending in 0, as from `NoiseSchedule.sigma_grid`.
-        generators: one per image, as from `noise.generators`.
-        eta: None or 1; other values belong to `ddim`.
-        callback: called after each estimate.
-
-    Returns:
-        The sample at level sigmas[-1], (B, 3, H, W), not clipped.
-
-    Raises:
-        ScheduleError: if the levels do not fall, eta is not 1, or generators are missing.
-        NetworkContractError: if the estimate has another shape than `noisy`.
-    """
-    return _taken(ddpm_steps(sigmas, eta), estimate, noisy, generators, callback)
-
-
-def ddim(
-    estimate: Estimate,
-    noisy: Tensor,
-    sigmas: Tensor,
-    *,
-    generators: Sequence[torch.Generator] | None = None,
-    eta: float | None = None,
-    callback: Callback | None = None,
-) -> Tensor:
-    """DDIM(eta) (Song et al., 2021): deterministic at eta = 0, the default, and ancestral at eta = 1.
-
-    Args:
-        estimate: (noisy, sigma (B,)) -> estimate of the clean image.
-        noisy: (B, 3, H, W) at level sigmas[0], in [0, 1] units; the state keeps its dtype, but at least float32.
-        sigmas: falling noise levels in [0, 1] units, usually ending in 0, as from `NoiseSchedule.sigma_grid`.
-        generators: one per image, as from `noise.generators`; needed if eta > 0.
-        eta: share of fresh noise, in [0, 1].
-        callback: called after each estimate.
-
-    Returns:
-        The sample at level sigmas[-1], (B, 3, H, W), not clipped.
-
-    Raises:
-        ScheduleError: if the levels do not fall, eta is outside [0, 1], or generators are missing.
-        NetworkContractError: if the estimate has another shape than `noisy`.
-    """
-    return _taken(ddim_steps(sigmas, eta), estimate, noisy, generators, callback)
-
-
-def dpmpp_2m(
-    estimate: Estimate,
-    noisy: Tensor,
-    sigmas: Tensor,
-    *,
-    generators: Sequence[torch.Generator] | None = None,
-    eta: float | None = None,
-    callback: Callback | None = None,
-) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al., 2022): second order in log sigma, one call per step, deterministic.
-
-    The first step, and a step to 0, where log sigma has no end, are of first order, that is, DDIM(0).
-
-    Args:
-        estimate: (noisy, sigma (B,)) -> estimate of the clean image.
-        noisy: (B, 3, H, W) at level sigmas[0], in [0, 1] units; the state keeps its dtype, but at least float32.
-        sigmas: falling noise levels in [0, 1] units, usually ending in 0, as from `NoiseSchedule.sigma_grid`.
-        generators: not used; taken so that all samplers are called alike.
-        eta: None or 0.
-        callback: called after each estimate.
-
-    Returns:
-        The sample at level sigmas[-1], (B, 3, H, W), not clipped.
-
-    Raises:
-        ScheduleError: if the levels do not fall or eta is not 0.
-        NetworkContractError: if the estimate has another shape than `noisy`.
-    """
-    return _taken(dpmpp_2m_steps(sigmas, eta), estimate, noisy, None, callback)
-
-
 class LinearStep(NamedTuple):
     """One step x_t -> x_s as a sum: a x_t + b x0 + c x0' + d z, with x0' the estimate before and z standard normal."""
 
@@ -180,15 +91,57 @@ class LinearStep(NamedTuple):
         return x
 
 
-def ddpm_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
-    """The steps of `ddpm`, which names what is raised."""
+@dataclass(frozen=True)
+class LinearSampler:
+    """A sampler whose steps are known as numbers, so that it runs in memory and from disk to disk.
+
+    Args:
+        name: by which bundles and the command line know it.
+        steps: its steps at falling noise levels, with a share of fresh noise; None for its own share.
+        eta: that share: 0 draws no noise.
+    """
+
+    name: str
+    steps: Callable[[Tensor, float | None], list[LinearStep]]
+    eta: float
+
+    def __call__(
+        self,
+        estimate: Estimate,
+        noisy: Tensor,
+        sigmas: Tensor,
+        *,
+        generators: Sequence[torch.Generator] | None = None,
+        eta: float | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Take noisy images from the first noise level to the last.
+
+        Args:
+            estimate: (noisy, sigma (B,)) -> estimate of the clean image.
+            noisy: (B, 3, H, W) at level sigmas[0], in [0, 1] units; the state keeps its dtype, but at least float32.
+            sigmas: falling noise levels in [0, 1] units, usually ending in 0, as from `NoiseSchedule.sigma_grid`.
+            generators: one per image, as from `noise.generators`; needed where noise is drawn.
+            eta: share of fresh noise; None for the sampler's own.
+            callback: called after each estimate.
+
+        Returns:
+            The sample at level sigmas[-1], (B, 3, H, W), not clipped.
+
+        Raises:
+            ScheduleError: the levels do not fall, the sampler knows no such eta, or generators are missing.
+            NetworkContractError: the estimate has another shape than `noisy`.
+        """
+        return _taken(self.steps(sigmas, eta), estimate, noisy, generators, callback)
+
+
+def _ddpm_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
     if eta not in (None, 1):
         raise ScheduleError(f"eta is {eta:g}, but ddpm always has eta = 1: leave it out, or use the sampler ddim.")
-    return ddim_steps(sigmas, 1.0)
+    return _ddim_steps(sigmas, 1.0)
 
 
-def ddim_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
-    """The steps of `ddim`, which names what is raised."""
+def _ddim_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
     eta = check_eta(0.0 if eta is None else eta)
     steps = []
     for sigma_t, sigma_s in pairwise(check_sigmas(sigmas)):
@@ -198,8 +151,7 @@ def ddim_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
     return steps
 
 
-def dpmpp_2m_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
-    """The steps of `dpmpp_2m`, which names what is raised."""
+def _dpmpp_2m_steps(sigmas: Tensor, eta: float | None = None) -> list[LinearStep]:
     if eta not in (None, 0):
         raise ScheduleError(f"eta is {eta:g}, but dpmpp-2m draws no noise: leave it out, or use the sampler ddim.")
     steps = []
@@ -240,24 +192,29 @@ def _taken(
     return x
 
 
-SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
-"""The samplers by the names that bundles and the command line use."""
+ddpm = LinearSampler("ddpm", _ddpm_steps, eta=1.0)
+"""Ancestral sampling (eq. 3; Ho et al., 2020): draws x_s from q(x_s | x_t, x0) with x0 the estimate; eta is 1."""
 
-_LINEAR: dict[Sampler, Callable[[Tensor, float | None], list[LinearStep]]] = {
-    ddpm: ddpm_steps,
-    ddim: ddim_steps,
-    dpmpp_2m: dpmpp_2m_steps,
-}
+ddim = LinearSampler("ddim", _ddim_steps, eta=0.0)
+"""DDIM(eta) (Song et al., 2021): deterministic at eta = 0, the default, and ancestral at eta = 1."""
+
+dpmpp_2m = LinearSampler("dpmpp-2m", _dpmpp_2m_steps, eta=0.0)
+"""DPM-Solver++(2M) (Lu et al., 2022): second order in log sigma, one call per step, deterministic; eta is 0.
+
+The first step, and a step to 0, where log sigma has no end, are of first order, that is, DDIM(0).
+"""
+
+SAMPLERS: dict[str, Sampler] = {sampler.name: sampler for sampler in (ddpm, ddim, dpmpp_2m)}
+"""The samplers by the names that bundles and the command line use."""
 
 
 def linear_steps(sampler: Sampler, sigmas: Tensor, eta: float | None = None) -> list[LinearStep] | None:
-    """What a sampler does at these noise levels, as numbers; None of a sampler that is not one of `SAMPLERS`.
+    """What a sampler does at these noise levels, as numbers; None of a sampler that is no `LinearSampler`.
 
     Raises:
         ScheduleError: as the sampler itself.
     """
-    steps = _LINEAR.get(sampler)
-    return None if steps is None else steps(sigmas, eta)
+    return sampler.steps(sigmas, eta) if isinstance(sampler, LinearSampler) else None
 
 
 def check_eta(eta: float) -> float:

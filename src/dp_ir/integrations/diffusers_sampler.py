@@ -135,6 +135,7 @@ def diffusers_sampler(scheduler: Any) -> Sampler:
     ) -> Tensor:
         return _run(scheduler, estimate, noisy, check_sigmas(sigmas), generators, eta, callback)
 
+    sample.calls_per_step = scheduler.order  # type: ignore[attr-defined]
     return sample
 
 

@@ -69,7 +69,7 @@ def ablate(
     ] = None,
     train_steps: Annotated[int, typer.Option("--train-steps", min=1, help="Of every fusion form.")] = 6000,
     recipe: Annotated[
-        list[str] | None, typer.Option("--recipe", metavar="KEY=VALUE", help="A change to the forms' recipe.")
+        list[str] | None, typer.Option("--override-recipe", metavar="KEY=VALUE", help="A change to the forms' recipe.")
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -105,7 +105,7 @@ def ablate(
     options: dict[str, Sequence[Any]] = {
         "--bundle": [bundle], "--data": data, "--out": [out],
         "--restorer": restorer or [], "--denoiser": denoiser or [],
-        "--photos": [photos], "--train-steps": [train_steps if extra else None], "--recipe": recipe or [],
+        "--photos": [photos], "--train-steps": [train_steps if extra else None], "--override-recipe": recipe or [],
         "--metric": metric or [], "--weights": [weights], "--limit": [limit], "--seed": [seed or None],
         "--processes": [None if processes == 1 else processes], "--device": [None if device == "auto" else device],
     }  # fmt: skip

@@ -142,7 +142,7 @@ def info(
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="FILE", help="A weight file, here or OWNER/NAME/FILE on the hub.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The bundle, an empty folder.")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The bundle, an empty folder.")],
     kind: Annotated[
         ForeignKindName | None,
         typer.Option("--kind", help="What the network is for.", show_default="what it looks like"),

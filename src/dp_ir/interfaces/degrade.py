@@ -11,7 +11,7 @@ import typer
 def degrade(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What the images are degraded for, such as sr4.")],
     source: Annotated[Path, typer.Argument(metavar="IN", help="A folder of clean images, or one.")],
-    out: Annotated[Path, typer.Option("--out", "--output", "-o", metavar="OUT", help="Folder of the set.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder of the set.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another one gives other observations.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only so many images.")] = None,
     crop: Annotated[

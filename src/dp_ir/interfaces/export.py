@@ -26,7 +26,7 @@ class ExportKindName(str, Enum):
 
 def export(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A shipped name (sr4), a folder or a hub id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to; it is made.")],
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to; it is made.")],
     format: Annotated[
         ExportFormatName, typer.Option("--format", "-f", help="MODEL.onnx, or MODEL.xml and MODEL.bin.")
     ] = ExportFormatName.ONNX,

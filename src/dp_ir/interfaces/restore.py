@@ -72,7 +72,7 @@ def restore(
     ],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="OUT", help="A file for one input, a folder, which is made, or -."),
+        typer.Option("--out", "-o", metavar="OUT", help="A file for one input, a folder, which is made, or -."),
     ],
     bundle: Annotated[
         str | None,

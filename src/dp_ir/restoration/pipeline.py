@@ -383,7 +383,7 @@ class Restoration:
         observation = observe(image, burst=self.takes_bursts)
         seeds = image_seeds(seed, len(observation.tensor))
         with float32_by_default(), torch.inference_mode(), self.evaluation_mode():
-            passes = self.passes(tile, memory, num_samples * (len(chain.sigmas) - 1), progress)
+            passes = self.passes(tile, memory, num_samples * chain.calls, progress)
             restored = passes.restored(observation.tensor, observation.encode)
             first = restored if start is None else _checked_start(start.to(restored), restored)
             drawn = [

@@ -43,9 +43,16 @@ class Chain(NamedTuple):
     """Of the way from the restorer's estimate to the sample; 1 where the fusion sees this place of the dial itself."""
 
     @property
+    def calls(self) -> int:
+        """Of the denoiser and the fusion; samplers that make several a step make one in the last, which ends at 0."""
+        several = getattr(self.sampler, "calls_per_step", 1)
+        steps = len(self.sigmas) - 1
+        return several * steps - (several - 1) if steps else 0
+
+    @property
     def jump_eta(self) -> float:
         """The eta of the steps that the jump to tau replaces."""
-        return self.eta if self.eta is not None else float(self.sampler is SAMPLERS["ddpm"])
+        return self.eta if self.eta is not None else getattr(self.sampler, "eta", 0.0)
 
     def dialled(self, restored: Tensor, sample: Tensor) -> Tensor:
         """The point between the restorer's estimate and a sample, of one shape, that the dial asks for.
