@@ -109,7 +109,13 @@ def test_fusion_forms_are_trained_on_equal_terms(ablate, tmp_path):
     recipe = ["optim.batch=2", "data.patch=16", "data.validation_images=1", "data.validation_crop=32"]
     recipe += [f"data.cache={tmp_path / 'cache'}", "precision=float32", "noise.low=0.02", "noise.high=0.5"]
     recipe += [f"partners.{kind}_info.probe=false" for kind in ("restorer", "denoiser")]
-    options = ["--photos", photos, "--train-steps", 2, *(part for text in recipe for part in ("--override-recipe", text))]
+    options = [
+        "--photos",
+        photos,
+        "--train-steps",
+        2,
+        *(part for text in recipe for part in ("--override-recipe", text)),
+    ]
     out, result = ablate("fusion", *options)
     assert result.exit_code == 0, result.output
     page = (out / "results.md").read_text("utf-8")
