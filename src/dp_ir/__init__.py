@@ -26,7 +26,7 @@ _HOMES = {
     "NoiseSchedule": "dp_ir.diffusion.schedule",
     "Picture": "dp_ir.image",
     "Restoration": "dp_ir.restoration.pipeline",
-    "RestorationResult": "dp_ir.restoration.pipeline",
+    "RestorationResult": "dp_ir.restoration.result",
     "keep_freed_memory": "dp_ir.runtime.allocator",
     "list_bundles": "dp_ir.checkpoints.bundle",
     "load_denoiser": "dp_ir.checkpoints.loading",

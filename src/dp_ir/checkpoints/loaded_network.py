@@ -63,11 +63,10 @@ class LoadedNetwork(nn.Module):
         self.info = info if kind == "restorer" else replace(info, scale=1)
         self.module: Any = module
         self.autocast = bfloat16 and info.supports_bfloat16
-        if device is None:
-            weight = next(module.parameters(), None) if isinstance(module, nn.Module) else None
-            device = "cpu" if weight is None else weight.device
-        elif isinstance(module, nn.Module):
-            _move(kind, module, device)
+        weight = next(module.parameters(), None) if isinstance(module, nn.Module) else None
+        if isinstance(module, nn.Module) and (device is not None or (weight is not None and weight.is_meta)):
+            _move(kind, module, device or "cpu")
+        device = device or ("cpu" if weight is None else weight.device)
         self.register_buffer("_place", torch.empty(0, device=device), persistent=False)  # moves with the rest
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "NetworkInfo": "dp_ir.checkpoints.contract",
     "Restoration": "dp_ir.restoration.pipeline",
-    "RestorationResult": "dp_ir.restoration.pipeline",
+    "RestorationResult": "dp_ir.restoration.result",
     "TilingNote": "dp_ir.restoration.tiling.tiler",
     "UnseenChainWarning": "dp_ir.restoration.sampling_plan",
     "UnseenPartnersWarning": "dp_ir.restoration.trained_with",

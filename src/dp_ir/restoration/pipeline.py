@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from dp_ir.diffusion.schedule import NoiseSchedule, Spacing
 from dp_ir.errors import BundleError, DPIRError, NetworkContractError
 from dp_ir.networks.default_dtype import float32_by_default
 from dp_ir.restoration.inputs import ImageLike, observe
+from dp_ir.restoration.result import RestorationResult as RestorationResult  # others know it by this module
 from dp_ir.restoration.sampling_plan import (
     Chain,
     check_sigma_range,
@@ -57,35 +58,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from dp_ir.sampling_settings import SettingChanges
-
-
-@dataclass(frozen=True)
-class RestorationResult:
-    """What a restoration gives. Images are of the kind that was given: tensor, numpy array, or PIL image of 8 bits.
-
-    For all else, such as paths, they are of type `Picture`, which keeps 16 bits, transparency, colour profile and
-    metadata, and has a `save` as PIL images have.
-
-    Of a burst they are upright pictures of 16 bits, rendered to sRGB; `image.raw.camera.decode` makes them linear.
-
-    Args:
-        image: the restored image (the first sample), clamped to [0, 1].
-        restored: the restorer's own estimate, clamped to [0, 1].
-        samples: all samples where more than one was asked for: an array or tensor (N, ...), or a tuple of pictures.
-        mean: their mean.
-        std: their standard deviation per value (with N - 1), in [0, 1] units: a tensor, or a float32 array (H, W, 3).
-        nfe: evaluations per network ("restorer", "denoiser", "fusion") that each image went through, all samples
-            together.
-        seeds: of each image that was given; the same ones give the same result again.
-    """
-
-    image: Any
-    restored: Any
-    samples: Any | None
-    mean: Any | None
-    std: Any | None
-    nfe: dict[str, int]
-    seeds: tuple[int, ...] = ()
 
 
 class Restoration:
