@@ -21,12 +21,12 @@ from dp_ir.diffusion.noise import generators, randn
 from dp_ir.errors import DPIRError
 from dp_ir.evaluation import (
     PSNR,
-    Bar,
     Metric,
     Observation,
     Report,
     SetMetric,
     Table,
+    Target,
     make_metrics,
     open_dataset,
     parse_method,
@@ -103,8 +103,8 @@ def restoration_times(report: Report, options: argparse.Namespace, bundles: Mapp
             size = f"{width}x{height} -> {width * scale}x{height * scale}"
             shown = (first, statistics.median(further), min(further))
             rows.append([bundle, size, *(f"{second:.2f}" for second in shown), repeats])
-            report.bars.append(
-                Bar("time of one image", f"{bundle}, {size}", "<=", limit, statistics.median(further), "s")
+            report.targets.append(
+                Target("time of one image", f"{bundle}, {size}", "<=", limit, statistics.median(further), "s")
             )
     columns = ["bundle", "size", "first call, s", "median of further calls, s", "fastest, s", "further calls"]
     report.tables.append(Table(f"Time of one image with {THREADS} threads, after loading", columns, rows))
@@ -158,9 +158,9 @@ def against_diffpir(report: Report, options: argparse.Namespace, bundles: Mappin
     report.data["against DiffPIR"] = {"seconds": seconds, "values": values}
     on = f"sr4, Set14, first {count}"
     ratio = sum(seconds[PEER]) / sum(seconds[OURS])
-    report.bars += [
-        Bar(f"seconds, {PEER} / DP-IR", on, ">=", 120, ratio, digits=1),
-        Bar(f"LPIPS, DP-IR / {PEER}", on, "<=", 1.0, means[OURS]["LPIPS"] / means[PEER]["LPIPS"], digits=3),
+    report.targets += [
+        Target(f"seconds, {PEER} / DP-IR", on, ">=", 120, ratio, digits=1),
+        Target(f"LPIPS, DP-IR / {PEER}", on, "<=", 1.0, means[OURS]["LPIPS"] / means[PEER]["LPIPS"], digits=3),
     ]
     report.state(str(getattr(methods[PEER], "protocol", "")), psnr.protocol, lpips.protocol, half.protocol)
     report.state(
@@ -201,7 +201,7 @@ def denoiser(report: Report, options: argparse.Namespace, bundles: Mapping[str, 
     means = {level: statistics.fmean(values) for level, values in psnr.items()}
     report.data["denoiser_psnr"] = psnr
     for level, limit in DENOISER_BARS.items():
-        report.bars.append(Bar(f"PSNR, sigma {level}", "denoiser, CBSD68", ">=", limit, means[level], "dB"))
+        report.targets.append(Target(f"PSNR, sigma {level}", "denoiser, CBSD68", ">=", limit, means[level], "dB"))
     row = ["PSNR", *(f"{value:.2f}" for value in means.values())]
     report.tables.append(Table("The denoiser on CBSD68", ["sigma (of 255)", *map(str, DENOISER_BARS)], [row]))
     report.state(

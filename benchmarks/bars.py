@@ -26,7 +26,7 @@ from bar_plans import ALONE, CALLS, DEGRADED, NOISE, NOISE_HALF, SECTIONS, Plan
 from bar_tasks import bar_task
 from dp_ir.checkpoints.bundle import list_bundles
 from dp_ir.errors import DataError, MissingExtraError
-from dp_ir.evaluation import Bar, Record, Report, Results, Table, open_dataset
+from dp_ir.evaluation import Record, Report, Results, Table, Target, open_dataset
 from dp_ir.evaluation.runner.comparison import evaluate
 from dp_ir.evaluation.runner.resources import FLOPS_PROTOCOL
 from dp_ir.image import read_image, write_image
@@ -75,7 +75,7 @@ class Comparison:
     def _records(self, dataset: str, method: str) -> list[Record]:
         return [record for record in self.results.records if (record.dataset, record.method) == (dataset, method)]
 
-    def bars(self) -> list[Bar]:
+    def bars(self) -> list[Target]:
         """What must be reached, on every data set that there is."""
         bars = []
         for rule in self.plan.rules:
@@ -83,7 +83,7 @@ class Comparison:
                 if not rule.sets or dataset in rule.sets:
                     on = ", ".join(filter(None, (self.plan.task, dataset, self.plan.partner)))
                     measured = rule.measured(partial(self.value, dataset))
-                    bars.append(Bar(rule.what, on, rule.relation, rule.limit, measured, rule.unit, rule.digits))
+                    bars.append(Target(rule.what, on, rule.relation, rule.limit, measured, rule.unit, rule.digits))
         return bars
 
     def table(self) -> Table:
@@ -146,7 +146,7 @@ def compare(report: Report, options: argparse.Namespace, bundles: Mapping[str, s
             ),
         )
     comparison = Comparison(plan, results)
-    report.bars += comparison.bars()
+    report.targets += comparison.bars()
     report.tables.append(comparison.table())
     report.state(*(f"{plan.task}: {metric.protocol}" for metric in results.metrics))
     report.state(*(f"{plan.title}: {note}" for note in results.notes if note != FLOPS_PROTOCOL))  # none are shown
@@ -213,7 +213,7 @@ def measure(options: argparse.Namespace) -> Report:
                 part(report, options, bundles)
             except (LeftOutError, MissingExtraError) as error:
                 report.state(f"{title} is left out: {error}")
-    if not report.bars:
+    if not report.targets:
         raise DataError(f"Nothing could be measured. {' '.join(report.protocols)}")
     report.intro = [
         "What ships, on images that none of its networks was trained on. Kodak24 of deblur and burst, and all "

@@ -26,7 +26,7 @@ from rich.console import Console
 from dp_ir.checkpoints.network_file import NetworkRecord, load_network
 from dp_ir.errors import DataError
 from dp_ir.evaluation import Report, Table
-from dp_ir.evaluation.metrics.training_metrics import judges
+from dp_ir.evaluation.metrics.training_metrics import training_metrics
 from dp_ir.image.files.writing import write_whole
 from dp_ir.training.chain_objective import place_name, validation_dial
 from dp_ir.training.run import train
@@ -177,7 +177,7 @@ def measure(options: argparse.Namespace) -> Report:
             raise DataError(f"There is no file '{file}'.")
     if options.steps < 1:
         raise DataError(f"--steps is {options.steps}; at least 1 is needed.")
-    judged = judges(options.weights)
+    judged = training_metrics(options.weights)
 
     def run(recipe: Sequence[str], out: Path, watch: Callable[[Progress], None] | None) -> Path:
         return train("fusion", RECIPE, [f"data.clean={options.data}", *recipe], out, watch=watch, **judged)

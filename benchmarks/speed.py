@@ -28,7 +28,7 @@ from dp_ir.checkpoints.contract import info_of
 from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.datasets.pairs import ImagePair
 from dp_ir.errors import DPIRError
-from dp_ir.evaluation import Bar, Report, Table, flops, make_metrics, open_dataset
+from dp_ir.evaluation import Report, Table, Target, flops, make_metrics, open_dataset
 from dp_ir.evaluation.methods.baselines import DDRM, DiffPIR
 from dp_ir.evaluation.methods.method import Observation
 from dp_ir.restoration.pipeline import Restoration
@@ -302,8 +302,8 @@ def _levers(report: Report, plain: Figures, ours: Figures) -> None:
     report.tables.append(Table("Whole restoration, lever by lever", ["", "seconds", "times as fast"], rows))
     if not ours["bfloat16"]:
         report.state("This processor has no bfloat16 arithmetic: the default is float32 here.")
-    report.bars.append(
-        Bar(
+    report.targets.append(
+        Target(
             "restoration, plain float32 / default",
             "time",
             ">=",
@@ -312,9 +312,9 @@ def _levers(report: Report, plain: Figures, ours: Figures) -> None:
         )
     )
     exact, default = ours["scores"]["float32"], ours["scores"]["default"]
-    report.bars += [
-        Bar("PSNR, |default - float32|", "Set14", "<=", 0.1, abs(default["PSNR"] - exact["PSNR"]), "dB", 3),
-        Bar("LPIPS, |default - float32|", "Set14", "<=", 0.002, abs(default["LPIPS"] - exact["LPIPS"]), "", 4),
+    report.targets += [
+        Target("PSNR, |default - float32|", "Set14", "<=", 0.1, abs(default["PSNR"] - exact["PSNR"]), "dB", 3),
+        Target("LPIPS, |default - float32|", "Set14", "<=", 0.002, abs(default["LPIPS"] - exact["LPIPS"]), "", 4),
     ]
     precision = "bfloat16" if ours["bfloat16"] else "float32"
     rows = []
@@ -332,7 +332,7 @@ def _levers(report: Report, plain: Figures, ours: Figures) -> None:
                 f"{exact_rate / ours['ceiling']['float32']:.0%}",
             ]
         )
-        report.bars.append(Bar(f"{kind}, share of the matrix product's FLOP/s", precision, ">=", 0.6, share))
+        report.targets.append(Target(f"{kind}, share of the matrix product's FLOP/s", precision, ">=", 0.6, share))
     columns = [
         "network",
         "GFLOPs",
@@ -379,11 +379,11 @@ def _spandrel(report: Report, compared: Sequence[Figures]) -> None:
     rows = []
     for entry in compared:
         rows.append([entry["name"], entry["size"], f"{entry['ratio']:.2f}", f"{entry['error']:.1e}"])
-        report.bars.append(
-            Bar(f"{entry['name']} {entry['size']}, spandrel / ours", "float32", ">=", 1.3, entry["ratio"])
+        report.targets.append(
+            Target(f"{entry['name']} {entry['size']}, spandrel / ours", "float32", ">=", 1.3, entry["ratio"])
         )
-        report.bars.append(
-            Bar(f"{entry['name']} {entry['size']}, relative error", "float32", "<=", 1e-3, entry["error"], "", 6)
+        report.targets.append(
+            Target(f"{entry['name']} {entry['size']}, relative error", "float32", "<=", 1e-3, entry["error"], "", 6)
         )
     columns = ["architecture", "input", "times as fast as spandrel's", "relative error"]
     report.tables.append(Table("The same weights in spandrel's implementation, float32", columns, rows))
@@ -407,8 +407,8 @@ def _peers(report: Report, found: Figures) -> None:
     report.tables.append(Table("The peers' way with the same networks", columns, rows))
     theirs = found[f"DiffPIR, {CALLS} calls"]
     ratio = theirs["seconds per megapixel"] / ours["seconds per megapixel"]
-    report.bars.append(Bar(f"time, DiffPIR with {CALLS} calls / DP-IR", "Set14", ">=", 20.0, ratio, "", 1))
-    report.bars.append(Bar("LPIPS, DP-IR / DiffPIR", "Set14", "<=", 1.0, ours["LPIPS"] / theirs["LPIPS"]))
+    report.targets.append(Target(f"time, DiffPIR with {CALLS} calls / DP-IR", "Set14", ">=", 20.0, ratio, "", 1))
+    report.targets.append(Target("LPIPS, DP-IR / DiffPIR", "Set14", "<=", 1.0, ours["LPIPS"] / theirs["LPIPS"]))
 
 
 def _growth(report: Report, found: Sequence[Figures]) -> None:
@@ -417,8 +417,8 @@ def _growth(report: Report, found: Sequence[Figures]) -> None:
     columns = ["megapixels of the result", "seconds per megapixel", "GB resident at most"]
     report.tables.append(Table("Growth with the image, through the command line", columns, rows))
     paces = [size["pace"] for size in found]
-    bar = Bar("time per megapixel, largest / smallest", "1, 4, 16 megapixels", "<=", 1.15, max(paces) / min(paces))
-    report.bars.append(bar)
+    bar = Target("time per megapixel, largest / smallest", "1, 4, 16 megapixels", "<=", 1.15, max(paces) / min(paces))
+    report.targets.append(bar)
     report.state(
         "Growth: `dp-ir restore` in a process of its own, to TIFF; the seconds that a tiny photo takes (loading) are "
         "not counted, reading and writing are."
@@ -429,7 +429,7 @@ def _hundred(report: Report, found: Figures) -> None:
     report.data["hundred"] = found
     row = ["100 megapixels, --memory 3", f"{found['gigabytes']:.2f}"]
     report.tables.append(Table("From disk to disk", ["", "GB resident at most"], [row]))
-    report.bars.append(Bar("memory for 100 megapixels", "--memory 3", "<=", 3.0, found["gigabytes"], "GB"))
+    report.targets.append(Target("memory for 100 megapixels", "--memory 3", "<=", 3.0, found["gigabytes"], "GB"))
 
 
 def main() -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dp_ir.evaluation import Bar, Report, Table
-from dp_ir.evaluation.metrics.training_metrics import judges
+from dp_ir.evaluation import Report, Table, Target
+from dp_ir.evaluation.metrics.training_metrics import training_metrics
 from dp_ir.training.run import train
 from dp_ir.training.trainer import Progress
 from reporting import command_line, conclude
@@ -39,7 +39,7 @@ def share(recipe: str, options: argparse.Namespace, out: Path) -> float:
         shares.append(progress.share or 0.0)
 
     steps = options.steps
-    judged = judges(options.weights) if kind == "fusion" else {}
+    judged = training_metrics(options.weights) if kind == "fusion" else {}
     changes = [f"data.clean={options.data}", f"optim.steps={steps}", f"log.every={max(1, steps // 4)}"]
     changes += [f"log.validate={10 * steps}", f"log.checkpoint={10 * steps}"]
     if kind == "fusion":
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace) -> Report:
             found = share(recipe, options, Path(folder) / recipe)
             rows.append([recipe, f"{found:.2f}"])
             if RECIPES[recipe] != "fusion":
-                report.bars.append(Bar("operations per second / a matrix product's", recipe, ">=", LEAST, found))
+                report.targets.append(Target("operations per second / a matrix product's", recipe, ">=", LEAST, found))
     report.tables.append(Table("Operations per second over those of a matrix product", ["recipe", "share"], rows))
     return report
 

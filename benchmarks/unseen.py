@@ -213,7 +213,7 @@ class Measurement:
         images = material.targets[:BEHAVIOUR_IMAGES]
         for judge in self.track(self.judges, "behaviour"):
             bars, means = behaviour(judge, images, f"{material.name}, {len(images)} images")
-            self.report.bars += bars
+            self.report.targets += bars
             rows += means
         columns = ["judge", "damage", *["strength: distance"] * 4]
         self.report.tables.append(Table("Do the judges behave? Distances of damaged originals", columns, rows))

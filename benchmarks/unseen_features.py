@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dp_ir.degradation import imresize
 from dp_ir.errors import DataError, MissingExtraError
-from dp_ir.evaluation import Bar, Metric
+from dp_ir.evaluation import Metric, Target
 from dp_ir.evaluation.metrics.lpips import Scale
 from dp_ir.evaluation.metrics.metric import check_pair, round_to_8_bit
 from dp_ir.evaluation.metrics.noise_control import add_noise
@@ -261,7 +261,7 @@ def smallest_rise(values: Iterable[float]) -> float:
     return min(others) / first if first > 0 else 0.0
 
 
-def behaviour(judge: Metric, images: Sequence[Tensor], on: str) -> tuple[list[Bar], list[list[str | float | None]]]:
+def behaviour(judge: Metric, images: Sequence[Tensor], on: str) -> tuple[list[Target], list[list[str | float | None]]]:
     """Whether a distance ranks damages: each must cost more than the weaker one, on every image.
 
     Args:
@@ -273,13 +273,13 @@ def behaviour(judge: Metric, images: Sequence[Tensor], on: str) -> tuple[list[Ba
         The bars, and one row of mean distances for each of the damages in `STRENGTHS`.
     """
     equal = max(float(judge(image, image)) for image in images)
-    bars = [Bar(f"{judge.name}: equal images", on, "<=", 0.0, equal, digits=5)]
+    bars = [Target(f"{judge.name}: equal images", on, "<=", 0.0, equal, digits=5)]
     rows: list[list[str | float | None]] = []
     for damage, strengths in STRENGTHS.items():
         series = [[float(judge(damaged(image, damage, strength), image)) for strength in strengths] for image in images]
         means = [statistics.fmean(values) for values in zip(*series, strict=True)]
         rise = min(smallest_rise([equal, *values]) for values in series)
-        bars.append(Bar(f"{judge.name}: smallest rise over the first, {damage}", on, ">=", RISE, rise))
+        bars.append(Target(f"{judge.name}: smallest rise over the first, {damage}", on, ">=", RISE, rise))
         steps = (f"{strength:g}: {mean:.4f}" for strength, mean in zip(strengths, means, strict=True))
         rows.append([judge.name, damage, *steps])
     return bars, rows

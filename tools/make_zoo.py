@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from dp_ir.checkpoints.network_file import Kind
-from dp_ir.evaluation.report.document import BARS
+from dp_ir.evaluation.report.document import TARGETS
 from dp_ir.restoration.pipeline import Restoration
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "dp_ir" / "zoo"
@@ -53,19 +53,21 @@ def main() -> None:
 
 
 def measured(path: Path, task: str) -> dict[str, Any]:
-    """The bars of a report that are about this task or about the denoiser, as figures for the card."""
-    bars: dict[str, dict[str, str]] = {}
+    """The targets of a report that are about this task or about the denoiser, as figures for the card."""
+    targets: dict[str, dict[str, str]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for cell in csv.DictReader(file):
-            if cell["table"] == BARS:
-                bars.setdefault(cell["row"], {})[cell["column"]] = cell["value"]
+            if cell["table"] == TARGETS:
+                targets.setdefault(cell["row"], {})[cell["column"]] = cell["value"]
     figures = {}
-    for bar in bars.values():
-        named, _, rest = bar["on"].partition(", ")
-        if named not in (task, "denoiser") or not bar["measured"]:
+    for target in targets.values():
+        named, _, rest = target["on"].partition(", ")
+        if named not in (task, "denoiser") or not target["measured"]:
             continue
-        on = rest if named == task else bar["on"]
-        figures[f"{bar['what']}, {on}"] = f"{float(bar['measured']):.{bar['digits']}f} {bar['unit']}".rstrip()
+        on = rest if named == task else target["on"]
+        figures[f"{target['what']}, {on}"] = (
+            f"{float(target['measured']):.{target['digits']}f} {target['unit']}".rstrip()
+        )
     return figures
 
 

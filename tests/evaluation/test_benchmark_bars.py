@@ -5,7 +5,6 @@ import importlib.util
 import io
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +16,12 @@ from dp_ir.datasets.layouts import load_rgb
 from dp_ir.evaluation.metrics.similarity import PSNR
 from dp_ir.networks.fast_burst.model import FastBurst
 from dp_ir.networks.fast_deblur.model import FastDeblur
-from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.networks.fast_photo.model import FastPhoto
 from dp_ir.networks.fast_sr.model import FastSR
 from dp_ir.networks.rlfn.model import RLFN
-from dp_ir.networks.unet_denoiser.model import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from tiny import tiny_bundle
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESTORERS = {
     "sr4": lambda: FastSR(channels=8, blocks=1),
     "photo": lambda: FastPhoto(channels=(8, 8), blocks=(1, 1), enlarging_channels=8, enlarging_blocks=1),
@@ -62,23 +59,13 @@ def place(tmp_path_factory):
     torch.save(backbone, root / "weights" / "squeezenet1_1_features.pth")
     torch.save(RLFN().state_dict(), root / "weights" / "rlfn_x4.pth")
     for task, restorer in RESTORERS.items():
-        Restoration.from_parts(
-            restorer=restorer(),
-            denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
-            fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-            tau=200,
-            steps=1,
-            sampler="ddim",
-            task=task,
-            device="cpu",
-        ).save_pretrained(root / task)
+        tiny_bundle(root / task, restorer=restorer(), tau=200, steps=1, sampler="ddim", task=task)
     return root
 
 
 @pytest.fixture
-def bars(monkeypatch):
+def bars(benchmark, monkeypatch):
     """The command, as a function of its arguments that gives its exit status; what is tested elsewhere is cut short."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
     measures = importlib.import_module("bar_measures")
     times = {"time": (("sr4", 8, 8, 60.0), ("unknown", 8, 8, 60.0)), "photo": (), "clean": (("clean", 12, 8, 60.0),)}
     monkeypatch.setattr(measures, "TIMES", times)
@@ -90,10 +77,7 @@ def bars(monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["benchmarks/bars.py", *map(str, arguments)])
-        spec = importlib.util.spec_from_file_location("benchmark_bars", BENCHMARKS / "bars.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
+        module = benchmark("bars")
         monkeypatch.setattr(module, "keep_freed_memory", lambda: True)  # it would stay so for all tests that follow
         return module.main()
 
@@ -121,7 +105,7 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
     report = json.loads((tmp_path / "bars.json").read_text())
     assert report["command"].startswith("python benchmarks/bars.py --data DATA --weights WEIGHTS --out OUT --repeats 1")
     assert report["command"] in (tmp_path / "bars.md").read_text()
-    figures = {(bar["what"], bar["on"]): bar for bar in report["bars"] if "Spread" not in bar["what"]}
+    figures = {(bar["what"], bar["on"]): bar for bar in report["targets"] if "Spread" not in bar["what"]}
     judged = {key: bar["measured"] for key, bar in figures.items()}
     assert None not in judged.values()
     assert {on.partition(", ")[0] for _, on in judged} == {
@@ -158,7 +142,7 @@ def test_one_page_for_all(place, bars, rows, tmp_path, capsys):
     assert gap == pytest.approx(abs(mean - single), abs=0.011)
     band = float(spread["Kodak24", "DP-IR at detail 1"]["Band 1"])
     assert judged["|Band 1, DP-IR at detail 1|", "sr4, Kodak24"] == pytest.approx(abs(band), abs=0.006)
-    (calibrated,) = (bar for bar in report["bars"] if bar["what"] == "|Spread-error band 2, DP-IR at detail 1 - 1|")
+    (calibrated,) = (bar for bar in report["targets"] if bar["what"] == "|Spread-error band 2, DP-IR at detail 1 - 1|")
     assert (calibrated["relation"], calibrated["limit"]) == ("<=", 0.1)
     ratio = spread["Kodak24", "DP-IR at detail 1"]["Spread-error band 2"]
     if ratio is not None:  # of networks that know nothing all samples may be one
@@ -205,7 +189,7 @@ def test_what_is_missing_is_left_out(place, bars, rows, tmp_path, capsys):
     assert bars(*arguments, "--only", *sections, "--write", tmp_path / "bars.md") == 0, capsys.readouterr().out
     report = json.loads((tmp_path / "bars.json").read_text())
     assert {dataset for dataset, _ in rows(report, "sr4")} == {"Set14"}
-    assert {bar["on"] for bar in report["bars"]} == {"sr4, Set14"}
+    assert {bar["on"] for bar in report["targets"]} == {"sr4, Set14"}
     said = "\n".join(report["protocols"])
     assert "sr4: without Kodak24, CBSD68, Set5, which" in said
     assert "burst is left out: None of its data sets (Kodak24) is in" in said

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from dp_ir.evaluation import Bar, Report, Table
+from dp_ir.evaluation import Report, Table, Target
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from dp_ir.evaluation import Bar, Report, Table
     ],
 )
 def test_a_bar_is_judged_unrounded(relation, limit, measured, passed):
-    assert Bar("what", "data", relation, limit, measured).passed is passed
+    assert Target("what", "data", relation, limit, measured).passed is passed
 
 
 def example() -> Report:
     report = Report("A title", "python make.py --all", intro=["An introduction."], machine={"processor": "abacus"})
-    report.bars = [Bar("PSNR", "Set5", ">=", 30.0, 31.234, "dB"), Bar("a|b", "Set5", "<=", 1.0, None)]
+    report.targets = [Target("PSNR", "Set5", ">=", 30.0, 31.234, "dB"), Target("a|b", "Set5", "<=", 1.0, None)]
     report.tables = [Table("Numbers", ["name", "value"], [["x [y]", 1.23456], ["none", None]])]
     report.data = {"values": torch.tensor([1.5, math.inf]).tolist()}
     report.state("PSNR: how", "PSNR: how")
@@ -54,8 +54,8 @@ def test_json_is_strict_and_complete():
         raise AssertionError(name)
 
     content = json.loads(example().to_json(), parse_constant=refuse)
-    assert content["bars"][0]["measured"] == 31.234
-    assert [bar["passed"] for bar in content["bars"]] == [True, False]
+    assert content["targets"][0]["measured"] == 31.234
+    assert [bar["passed"] for bar in content["targets"]] == [True, False]
     assert content["passed"] is False
     assert content["data"]["values"] == [1.5, None]
     assert content["command"] == "python make.py --all"

@@ -6,9 +6,9 @@ import threading
 from functools import partial
 
 import pytest
-from conftest import listing
 from PIL import Image
 
+from conftest import listing
 from dp_ir.batch.manifest import Manifest
 from dp_ir.batch.plan import Job, Status, carry_out, plan_batch
 from dp_ir.batch.worker import Worker

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import tiny_restoration
 from PIL import Image
 
+from conftest import tiny_restoration
 from dp_ir.checkpoints.network_file import load_network, read_record
 from dp_ir.evaluation.ablations.fusion_forms import ANALYTIC, FORMS
 from dp_ir.evaluation.ablations.studies import STUDIES

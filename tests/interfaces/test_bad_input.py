@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import listing, tiny_restoration
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from conftest import listing, tiny_restoration
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:

@@ -6,9 +6,9 @@ import sys
 import deepinv
 import pytest
 import torch
-from conftest import random_weights, tiny_restoration
 from deepinv.models import DnCNN, DRUNet, FFDNet, GSDRUNet
 
+from conftest import random_weights, tiny_restoration
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.errors import DPIRError, MissingExtraError, NetworkContractError, SigmaRangeError

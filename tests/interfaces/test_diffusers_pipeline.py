@@ -13,11 +13,11 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from conftest import random_weights, tiny_restoration
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from conftest import random_weights, tiny_restoration
 from dp_ir.checkpoints.contract import NetworkInfo
 from dp_ir.errors import CheckpointError, DPIRError, MissingExtraError, SigmaRangeError, UnsupportedSchedulerError
 from dp_ir.image import from_pil, to_pil

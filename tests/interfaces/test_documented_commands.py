@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import random_weights
 from PIL import Image
 
+from conftest import random_weights
 from dp_ir import save_network
 from dp_ir.networks.fast_fusion.model import FastFusion
 
@@ -35,7 +35,7 @@ def workplace(tmp_path, rlfn_file, ffdnet_file, photos, monkeypatch):
 def test_every_command_does_what_it_says(dp_ir, workplace, monkeypatch):
     monkeypatch.setattr("dp_ir.training.run.train", lambda kind, recipe, overrides, out, **_: out / "x")
     monkeypatch.setattr(
-        "dp_ir.evaluation.metrics.training_metrics.judges", lambda lpips: {}
+        "dp_ir.evaluation.metrics.training_metrics.training_metrics", lambda lpips: {}
     )  # of weights that are not here
     lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
     assert len(lines) >= 6

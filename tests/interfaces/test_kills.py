@@ -11,9 +11,9 @@ from collections import Counter
 
 import forked_cli
 import pytest
-from conftest import listing
 from PIL import Image
 
+from conftest import listing
 from dp_ir.batch.manifest import MANIFEST
 
 KILLS = int(os.environ.get("DP_IR_KILLS", "12"))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import listing
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from spandrel.architectures.DnCNN import DnCNN
 
+from conftest import listing
 from dp_ir import NoiseSchedule, Restoration, load_denoiser, load_network, load_restorer
 from dp_ir.checkpoints.network_file import read_record
 from dp_ir.interfaces import describe

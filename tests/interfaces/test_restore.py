@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import listing
 from PIL import Image, PngImagePlugin
 
+from conftest import listing
 from dp_ir import load_network, read_image, save_network
 from dp_ir.batch.manifest import MANIFEST
 from dp_ir.restoration.pipeline import Restoration

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import listing, random_weights
 from dng_files import write_dng
 from PIL import Image
 
+from conftest import listing, random_weights
 from dp_ir import read_image
 from dp_ir.image.picture.crop import crop_burst
 from dp_ir.image.raw.burst_files import read_burst

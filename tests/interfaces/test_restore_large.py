@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tifffile
-from conftest import listing
 from PIL import Image
+
+from conftest import listing
 
 COMMON = ("--device", "cpu", "--precision", "float32")
 

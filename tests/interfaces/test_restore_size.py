@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import listing
 from PIL import Image
 from typer.testing import CliRunner
 
+from conftest import listing
 from dp_ir.batch import restoring as files
 from dp_ir.batch.duration import LongJobNote
 from dp_ir.batch.jobs import LocalJob

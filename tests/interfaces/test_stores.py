@@ -4,8 +4,8 @@ import json
 
 import fsspec
 import pytest
-from conftest import listing
 
+from conftest import listing
 from dp_ir.batch.locations import Url, files_below, upload
 from dp_ir.batch.manifest import Manifest
 from dp_ir.batch.plan import plan_batch

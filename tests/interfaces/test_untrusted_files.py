@@ -5,10 +5,10 @@ import os
 
 import numpy as np
 import pytest
-from conftest import listing
 from PIL import Image
 from rich.console import Console
 
+from conftest import listing
 from dp_ir.interfaces import progress
 from dp_ir.interfaces.words import printable
 

@@ -23,7 +23,7 @@ from dp_ir.checkpoints.trained_for import chain_settings
 from dp_ir.errors import CheckpointError, DataError, RecipeError
 from dp_ir.evaluation.methods.method import Observation
 from dp_ir.evaluation.methods.parsing import parse_method
-from dp_ir.evaluation.metrics.training_metrics import judges
+from dp_ir.evaluation.metrics.training_metrics import training_metrics
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import NoiseRecipe, OptimRecipe, ScoreRecipe
 from dp_ir.training.run import train
@@ -221,7 +221,7 @@ def test_images_too_small_for_lpips_are_refused_before_the_restorer_runs(
 ) -> None:
     given = [*settings, *TINY["fusion-sr4"], *partners, *changes]
     with pytest.raises(RecipeError, match=message):
-        train("fusion", "fusion-sr4", given, tmp_path / "run", **judges(squeezenet))
+        train("fusion", "fusion-sr4", given, tmp_path / "run", **training_metrics(squeezenet))
     assert not list((tmp_path / "cache").glob("restored-*"))
 
 
@@ -234,7 +234,7 @@ def test_a_fusion_learns_from_the_features_of_lpips(
         features = [f"score.lpips={lpips}", f"score.lpips_half={lpips}"]
         given = [*settings, *TINY["fusion-sr4"], *partners, *sizes, *features]
         network, record = load_network(
-            train("fusion", "fusion-sr4", given, tmp_path / f"run{lpips}", **judges(squeezenet))
+            train("fusion", "fusion-sr4", given, tmp_path / f"run{lpips}", **training_metrics(squeezenet))
         )
         weights.append(torch.cat([value.flatten() for value in network.state_dict().values()]))
         figures = record.card["training"]["validation"]

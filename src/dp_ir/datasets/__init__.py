@@ -7,6 +7,6 @@ Here belongs what finds and reads the images that training and evaluation use. H
 from dp_ir.datasets.layouts import load_rgb
 from dp_ir.datasets.opening import open_dataset, open_datasets
 from dp_ir.datasets.pairing import find_images
-from dp_ir.datasets.pairs import ImagePair, PairedImages
+from dp_ir.datasets.pairs import ImageFiles, ImagePair, PairedImages
 
-__all__ = ["ImagePair", "PairedImages", "find_images", "load_rgb", "open_dataset", "open_datasets"]
+__all__ = ["ImageFiles", "ImagePair", "PairedImages", "find_images", "load_rgb", "open_dataset", "open_datasets"]

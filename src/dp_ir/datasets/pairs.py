@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -109,6 +110,32 @@ class PairedImages(Sequence[ImagePair]):
                 f"'{pair.target}' has {target.shape[-1]}x{target.shape[-2]}; check that the two belong together."
             )
         return ImagePair(pair.name, observation, target, camera)
+
+
+class ImageFiles(Sequence[Tensor]):
+    """The images of files as a set for `FID`, `KID` or `SlicedWasserstein`, read when they are asked for.
+
+    Args:
+        paths: image files; a folder's are those of `find_images`.
+
+    Each is (1, 3, H, W) float32 in [0, 1]; reading raises ImageReadError for a file that is no image.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> ImageFiles: ...
+
+    def __getitem__(self, index: int | slice) -> Tensor | ImageFiles:
+        """The image at an index, or a part of the set."""
+        return ImageFiles(self.paths[index]) if isinstance(index, slice) else load_rgb(self.paths[index])
 
 
 def mod_crop(image: Tensor, scale: int) -> Tensor:

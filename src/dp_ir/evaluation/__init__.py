@@ -16,7 +16,7 @@ from dp_ir.evaluation.metrics.names import DEFAULT_METRICS, make_metrics
 from dp_ir.evaluation.metrics.noise_control import NoiseControl, noise_control
 from dp_ir.evaluation.metrics.similarity import MSSSIM, PSNR, SSIM, LinearPSNR, rgb_to_y
 from dp_ir.evaluation.metrics.spread import MeanPSNR, SpreadError
-from dp_ir.evaluation.report.document import Bar, Report, Table
+from dp_ir.evaluation.report.document import Report, Table, Target
 from dp_ir.evaluation.runner.comparison import evaluate
 from dp_ir.evaluation.runner.resources import Cost, flops, parameters, peak_memory, restoration_cost
 from dp_ir.evaluation.runner.results import MethodInfo, Record, Results, SetRecord
@@ -30,7 +30,6 @@ __all__ = [
     "PSNR",
     "SSIM",
     "BandEnergy",
-    "Bar",
     "Cost",
     "ImagePair",
     "LinearPSNR",
@@ -51,6 +50,7 @@ __all__ = [
     "SlicedWasserstein",
     "SpreadError",
     "Table",
+    "Target",
     "evaluate",
     "flops",
     "load_inception",

@@ -21,8 +21,8 @@ from dp_ir.errors import DPIRError
 from dp_ir.interfaces.ablation import ablate
 from dp_ir.interfaces.cost import cost
 from dp_ir.interfaces.degrade import degrade
+from dp_ir.interfaces.evaluate import evaluate
 from dp_ir.interfaces.export import export
-from dp_ir.interfaces.laboratory import evaluate
 from dp_ir.interfaces.options import OVERRIDE, OVERRIDE_BY_KIND, SOURCE
 from dp_ir.interfaces.restore import RESTORE_HELP, restore
 from dp_ir.interfaces.web.serve import serve

@@ -58,11 +58,11 @@ def train_with_progress(
     Returns:
         The weight file, and whether this process saw a step of training.
     """
-    from dp_ir.evaluation.metrics.training_metrics import judges
+    from dp_ir.evaluation.metrics.training_metrics import training_metrics
     from dp_ir.training.run import train
     from dp_ir.training.trainer import Progress as Step
 
-    judged, trained = judges(lpips), False
+    judged, trained = training_metrics(lpips), False
     with bar_of(
         TextColumn(f"Training the {kind}"), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
     ) as progress:

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dp_ir.checkpoints.weights import read_state_dict
-from dp_ir.datasets.layouts import load_rgb
 from dp_ir.errors import CheckpointError, DataError
 from dp_ir.extras import require
 
@@ -35,32 +34,6 @@ _LAYER = "2048"  # the last average pooling, as in both papers
 
 class SmallSetWarning(UserWarning):
     """A set of images is too small for the covariance of its features: FID is biased upwards by much."""
-
-
-class ImageFiles(Sequence[Tensor]):
-    """The images of files as a set for `FID`, `KID` or `SlicedWasserstein`, read when they are asked for.
-
-    Args:
-        paths: image files; a folder's are those of `datasets.find_images`.
-
-    Each is (1, 3, H, W) float32 in [0, 1]; reading raises ImageReadError for a file that is no image.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> ImageFiles: ...
-
-    def __getitem__(self, index: int | slice) -> Tensor | ImageFiles:
-        """The image at an index, or a part of the set."""
-        return ImageFiles(self.paths[index]) if isinstance(index, slice) else load_rgb(self.paths[index])
 
 
 class Features:

@@ -6,7 +6,6 @@ method has shown something only where it beats its restorer *plus noise*, at the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +16,12 @@ from dp_ir.diffusion.noise import generators, randn
 from dp_ir.errors import DataError
 from dp_ir.evaluation.metrics.metric import Metric
 from dp_ir.evaluation.metrics.names import metric_info
+from dp_ir.extras import require
 
-_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 # Strengths tried first, in [0, 1] image units; 0 is the restorer itself, and 0.04 is 10 grey levels of 255.
 DEFAULT_GRID = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04)
+TOLERANCE = 1e-3
+"""The strength is found to about this much, in [0, 1] image units."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def add_noise(images: Sequence[Tensor], std: float, seed: int = 0) -> list[Tenso
 
 
 def minimise(
-    function: Callable[[float], float], grid: Sequence[float] = DEFAULT_GRID, tolerance: float = 1e-3
+    function: Callable[[float], float], grid: Sequence[float] = DEFAULT_GRID, tolerance: float = TOLERANCE
 ) -> tuple[float, float]:
-    """Smallest value of a function of one number: a grid finds the valley, golden sections its bottom.
+    """Smallest value of a function of one number: a grid finds the valley, Brent's method its bottom.
 
     Args:
         function: evaluated once per point.
@@ -63,29 +64,56 @@ def minimise(
 
     Returns:
         (argument, value) of the best point evaluated.
+
+    Raises:
+        DataError: fewer than three points.
+        MissingExtraError: scipy is not installed.
     """
     points = sorted(grid)
     if len(points) < 3:
         raise DataError(
             f"A search for the best noise needs a grid of at least 3 strengths, but is given {len(points)}."
         )
-    evaluated = {point: function(point) for point in points}
-    best = min(range(len(points)), key=lambda index: evaluated[points[index]])
-    low, high = points[max(best - 1, 0)], points[min(best + 1, len(points) - 1)]
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    for point in (left, right):
-        evaluated[point] = function(point)
-    while high - low > tolerance:
-        if evaluated[left] <= evaluated[right]:
-            high, right = right, left
-            left = high - _GOLDEN * (high - low)
-            evaluated[left] = function(left)
-        else:
-            low, left = left, right
-            right = low + _GOLDEN * (high - low)
-            evaluated[right] = function(right)
+    evaluated: dict[float, float] = {}
+
+    def watched(point: float) -> float:
+        return evaluated.setdefault(float(point), function(float(point)))
+
+    best = min(range(len(points)), key=lambda index: watched(points[index]))
+    between = points[max(best - 1, 0)], points[min(best + 1, len(points) - 1)]
+    optimize = require("scipy.optimize", "The noise control", "eval")
+    optimize.minimize_scalar(watched, bounds=between, method="bounded", options={"xatol": tolerance})
     argument = min(evaluated, key=evaluated.__getitem__)
     return argument, evaluated[argument]
+
+
+def best_strength(
+    images: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    metric: Metric,
+    seeds: Sequence[int],
+    *,
+    grid: Sequence[float] = DEFAULT_GRID,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """The strength of white noise that is best for the mean of a metric, in [0, 1] image units.
+
+    Args:
+        images: a restorer's, each (1, 3, H, W); read one at a time, so that they may be files.
+        targets: the true images likewise.
+        metric: of single images.
+        seeds: of the noise, one per image.
+        grid: see `minimise`.
+        tolerance: see `minimise`.
+    """
+    loss = metric_info(metric).loss
+
+    def objective(std: float) -> float:
+        pairs = zip(images, targets, seeds, strict=True)
+        values = [metric(add_noise([image], std, seed)[0], target) for image, target, seed in pairs]
+        return loss(float(torch.cat(values).mean()))
+
+    return minimise(objective, grid, tolerance)[0]
 
 
 def noise_control(
@@ -95,7 +123,7 @@ def noise_control(
     *,
     seed: int = 0,
     grid: Sequence[float] = DEFAULT_GRID,
-    tolerance: float = 1e-3,
+    tolerance: float = TOLERANCE,
 ) -> NoiseControl:
     """The restorer plus the white noise that is best for one metric over the whole data set.
 
@@ -115,21 +143,15 @@ def noise_control(
             f"The noise control needs as many outputs as targets, at least one, but there are {len(restored)} and "
             f"{len(targets)}."
         )
-    loss = metric_info(metric).loss
-
-    def objective(std: float) -> float:
-        noisy = add_noise(restored, std, seed)
-        values = [metric(output, target) for output, target in zip(noisy, targets, strict=True)]
-        return loss(float(torch.cat(values).mean()))
-
-    std, _ = minimise(objective, grid, tolerance)
+    seeds = range(seed, seed + len(restored))
+    std = best_strength(restored, targets, metric, seeds, grid=grid, tolerance=tolerance)
     return NoiseControl(
         std=std,
         tuned_on=metric.name,
         images=add_noise(restored, std, seed),
         protocol=(
             f"Noise control: restorer's output + white Gaussian noise, one strength per data set, chosen for the best "
-            f"mean {metric.name} (grid {min(grid):g} to {max(grid):g}, then golden section to {tolerance:g}; "
+            f"mean {metric.name} (grid {min(grid):g} to {max(grid):g}, then Brent to {tolerance:g}; "
             f"seed {seed} + image index; clipped to [0, 1])"
         ),
     )

@@ -21,7 +21,7 @@ from dp_ir.training.objectives import Metrics
 _BANDS = range(1, BANDS + 1)
 
 
-class Judges(TypedDict):
+class TrainingMetrics(TypedDict):
     """Keyword arguments of `train`."""
 
     metrics: Metrics
@@ -29,7 +29,7 @@ class Judges(TypedDict):
     perceptual: Features | None
 
 
-def judges(lpips: Path | None) -> Judges:
+def training_metrics(lpips: Path | None) -> TrainingMetrics:
     """PSNR, and with the weights of SqueezeNet 1.1 LPIPS at both scales; of samples also bands and spread.
 
     Args:
@@ -42,14 +42,14 @@ def judges(lpips: Path | None) -> Judges:
     network = None if lpips is None else load_lpips(lpips)
     if network is not None:
         metrics |= {"lpips": LPIPS(network), "lpips_half": LPIPS(network, "half")}
-    return Judges(
+    return TrainingMetrics(
         metrics=metrics,
-        sample_metrics=judge_samples,
+        sample_metrics=sample_figures,
         perceptual=None if network is None else LPIPSFeatures(network),
     )
 
 
-def judge_samples(drawn: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str, float]:
+def sample_figures(drawn: Sequence[Tensor], truths: Sequence[Tensor]) -> dict[str, float]:
     """The bands of each first sample, the PSNR of the mean of all samples, and their spread over its error.
 
     Args:

@@ -1,4 +1,4 @@
-"""Tables and bars for the terminal, as Markdown, CSV and JSON; each report carries the command that made it."""
+"""Tables and targets for the terminal, as Markdown, CSV and JSON; each report carries the command that made it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from dp_ir.part_files import replace_text
 
 Cell = str | int | float | None
 
-BARS = "Bars"
-"""Title of the table of bars."""
+TARGETS = "Targets"
+"""Title of the table of targets."""
 
 _TERMINAL = {1: "bold", 2: "underline"}
 _MARKDOWN = {1: "**", 2: "_"}  # it knows no underline
 
 
 @dataclass(frozen=True)
-class Bar:
+class Target:
     """A figure that must be reached.
 
     Args:
@@ -79,7 +79,7 @@ class Table:
 
 @dataclass
 class Report:
-    """What one command measured: bars, tables, and what they were measured with.
+    """What one command measured: targets, tables, and what they were measured with.
 
     `intro` opens the page, `protocols` closes it: how each measure came about. `data` takes whatever else belongs into
     the JSON file, such as the values of single images.
@@ -88,7 +88,7 @@ class Report:
     title: str
     command: str
     intro: Sequence[str] = ()
-    bars: list[Bar] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     protocols: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
@@ -96,26 +96,26 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every bar is reached."""
-        return all(bar.passed for bar in self.bars)
+        """Whether every target is reached."""
+        return all(target.passed for target in self.targets)
 
     def state(self, *protocols: str) -> None:
         """Add protocols that are not stated yet."""
         self.protocols += [protocol for protocol in dict.fromkeys(protocols) if protocol not in self.protocols]
 
-    def bars_table(self) -> Table:
-        """The bars as a table of their own."""
+    def targets_table(self) -> Table:
+        """The targets as a table of their own."""
         rows = [
             [
-                bar.what,
-                bar.on,
-                f"{_sign(bar.relation)} {_with_unit(bar.limit, bar)}",
-                "not measured" if bar.measured is None else _with_unit(bar.measured, bar),
-                "yes" if bar.passed else "NO",
+                target.what,
+                target.on,
+                f"{_sign(target.relation)} {_with_unit(target.limit, target)}",
+                "not measured" if target.measured is None else _with_unit(target.measured, target),
+                "yes" if target.passed else "NO",
             ]
-            for bar in self.bars
+            for target in self.targets
         ]
-        return Table(BARS, ["what", "on", "bar", "measured", "reached"], rows)
+        return Table(TARGETS, ["what", "on", "target", "measured", "reached"], rows)
 
     def print(self, console: Console) -> None:
         """Print every table on a terminal."""
@@ -155,7 +155,7 @@ class Report:
             "command": self.command,
             "machine": dict(self.machine),
             "passed": self.passed,
-            "bars": [{**vars(bar), "passed": bar.passed} for bar in self.bars],
+            "targets": [{**vars(target), "passed": target.passed} for target in self.targets],
             "tables": [{"title": table.title, "columns": table.columns, "rows": table.rows} for table in self.tables],
             "protocols": self.protocols,
             "data": self.data,
@@ -163,13 +163,13 @@ class Report:
         return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """Every cell of every table in a row of its own (table, row, column, value); bars with unrounded figures."""
+        """Every cell of every table in a row of its own (table, row, column, value); targets with unrounded figures."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["table", "row", "column", "value"])
-        for number, bar in enumerate(self.bars):
-            fields = {**vars(bar), "passed": bar.passed}
-            writer.writerows([BARS, number, name, value] for name, value in fields.items())
+        for number, target in enumerate(self.targets):
+            fields = {**vars(target), "passed": target.passed}
+            writer.writerows([TARGETS, number, name, value] for name, value in fields.items())
         seen: Counter[str] = Counter()
         for table in self.tables:
             first = seen[table.title]  # tables may share a title, and go on counting then
@@ -191,7 +191,7 @@ class Report:
         return [replace_text(target, form(), DataError) for target, form in forms.items()]
 
     def _all_tables(self) -> list[Table]:
-        return [self.bars_table(), *self.tables] if self.bars else list(self.tables)
+        return [self.targets_table(), *self.tables] if self.targets else list(self.tables)
 
 
 def format_cell(cell: Cell) -> str:
@@ -205,8 +205,8 @@ def _sign(relation: str) -> str:
     return "≥" if relation == ">=" else "≤"
 
 
-def _with_unit(number: float, bar: Bar) -> str:
-    return f"{number:.{bar.digits}f} {bar.unit}".rstrip()
+def _with_unit(number: float, target: Target) -> str:
+    return f"{number:.{target.digits}f} {target.unit}".rstrip()
 
 
 def _markdown(text: str) -> str:

@@ -1,37 +1,32 @@
-"""Running methods on data sets and judging what they make: everything stored, nothing done twice.
+"""`evaluate` runs methods on data sets, stores their outputs and measures them; nothing is done twice.
 
-Every output is stored as an 8-bit PNG (of a burst 16-bit) and judged from that file, so a method that is run here and a
-folder of images that another program made are judged alike. Image i of a data set has the seed ``seed + i``, and
+Every output is stored as an 8-bit PNG (of a burst 16-bit) and measured from that file, so a method that is run here and
+a folder of images that another program made are treated alike. Image i of a data set has the seed ``seed + i``, and
 sample j of it, where a metric asks for several, the one that `Restoration` gives it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from dp_ir.datasets.pairs import ImageFiles
 from dp_ir.errors import DataError
 from dp_ir.evaluation.methods.method import Method
-from dp_ir.evaluation.metrics.frechet import ImageFiles
 from dp_ir.evaluation.metrics.metric import Metric, SetMetric
 from dp_ir.evaluation.metrics.names import metric_info
 from dp_ir.evaluation.metrics.spread import MeanPSNR, SpreadError
 from dp_ir.evaluation.runner.described import Described, check_names, describe
 from dp_ir.evaluation.runner.drawn_samples import (
     RANKS_PROTOCOL,
-    Judged,
-    judge_samples,
+    draw_samples,
     samples_asked_for,
     spread_figures,
 )
-from dp_ir.evaluation.runner.evaluation_worker import Job, Workshop, do_all, sentence_of
+from dp_ir.evaluation.runner.evaluation_worker import EvaluationWorker, sentence_of
 from dp_ir.evaluation.runner.image_records import (
-    ImageRecord,
     fingerprint,
     pair_digest,
     read_json,
@@ -43,50 +38,9 @@ from dp_ir.evaluation.runner.image_records import (
 )
 from dp_ir.evaluation.runner.resources import FLOPS_PROTOCOL
 from dp_ir.evaluation.runner.results import RankHistogram, Record, Results, SetRecord, machine
-from dp_ir.evaluation.runner.stored_paths import OBSERVATION, TARGET, stored_image, stored_sample
-from dp_ir.evaluation.runner.tuned_noise import NoisyImages, tune, tuning_metric, tuning_note
-from dp_ir.restoration.seeds import sample_seed
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a comparison is.
-
-    Args:
-        done: images of methods that are done, those kept from earlier runs among them.
-        total: images of methods that there will be.
-        doing: what was just done, for people.
-    """
-
-    done: int
-    total: int
-    doing: str
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One image of a data set: places, name, and hashes of what is in it."""
-
-    dataset: int
-    image: int
-    name: str
-    observation: str
-    target: str
-    grey: bool
-
-
-class _Targets(Sequence[Tensor]):
-    """Targets of a data set that are read when they are asked for."""
-
-    def __init__(self, dataset: Any, places: Sequence[int]) -> None:
-        self._dataset, self._places = dataset, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # slices would read all
-        target: Tensor = self._dataset[self._places[index]].target
-        return target
+from dp_ir.evaluation.runner.run_state import Item, Progress, Run, Targets
+from dp_ir.evaluation.runner.stored_paths import OBSERVATION, TARGET, stored_image
+from dp_ir.evaluation.runner.tuned_noise import add_tuned_noise
 
 
 def evaluate(
@@ -143,17 +97,17 @@ def evaluate(
     }
     runs = {entry.name: entry.given for entry in ordinary}
     runs |= {name: given for name, given in bases.items() if name not in runs}
-    workshop = Workshop(out, runs, datasets, single, device, precision)
+    worker = EvaluationWorker(out, runs, datasets, single, device, precision)
     total = len(items) * (len(runs) + len(described) - len(ordinary))
-    run = _Run(workshop, processes, seed, total, tell)
+    run = Run(worker, processes, seed, total, tell)
     run.do([run.job(name, item, identities[name]) for name in runs for item in items])
     for entry in described:
         if entry.tuned_on:
-            _add_noise(run, entry, items)
+            add_tuned_noise(run, entry, items)
     if samples > 1:
-        _draw(run, described, items, samples, [*metrics, *set_metrics])
+        draw_samples(run, described, items, samples, [*metrics, *set_metrics])
     records = [_record(run, entry, item, metrics) for entry in described for item in items]
-    sets = _judge_sets(run, records, items, set_metrics)
+    sets = _set_records(run, records, items, set_metrics)
     notes = [entry.protocol for entry in described if entry.protocol] + run.notes
     if (grey := sum(item.grey for item in items)) and any(metric.name == "PSNR-Y" for metric in metrics):
         notes.append(
@@ -176,56 +130,7 @@ def evaluate(
     )
 
 
-class _Run:
-    """The state of one comparison: what is done, and what must be said of it."""
-
-    def __init__(
-        self, workshop: Workshop, processes: int, seed: int, total: int, tell: Callable[[Progress], None]
-    ) -> None:
-        self.workshop, self.processes, self.seed = workshop, max(1, processes), seed
-        self.records: dict[tuple[str, int, int, int], ImageRecord] = {}  # by method, data set, image and sample
-        self.judged: dict[tuple[str, int, int], Judged] = {}
-        self.late: dict[tuple[str, int], NoisyImages] = {}
-        self.notes: list[str] = []
-        self.total, self._tell = total, tell
-
-    def job(self, method: str, item: _Item, identity: str, late: Method | None = None, sample: int = 0) -> Job:
-        own = sample_seed(self.seed + item.image, sample)
-        made_of = fingerprint(identity, item.observation, own)
-        return Job(method, item.dataset, item.image, item.name, own, made_of, item.target, late, sample)
-
-    def record(self, method: str, item: _Item, sample: int = 0) -> ImageRecord:
-        return self.records[method, item.dataset, item.image, sample]
-
-    def do(self, jobs: Sequence[Job]) -> None:
-        """Do what is missing of some jobs."""
-        rest = []
-        for job in jobs:
-            record = self.workshop.record(job)
-            if record is None or self.workshop.missing(job, record):
-                rest.append(job)
-            else:
-                self._keep(job, record, {})
-        for job, record, reasons in do_all(self.workshop, rest, self.processes):
-            self._keep(job, record, reasons)
-
-    def say(self, doing: str) -> None:
-        self._tell(Progress(len(self.records), self.total, doing))
-
-    def say_reasons(self, of_what: str, reasons: Mapping[str, str]) -> None:
-        self.notes += [f"{metric} has no value for {of_what}: {reason}" for metric, reason in reasons.items()]
-
-    def _keep(self, job: Job, record: ImageRecord, reasons: Mapping[str, str]) -> None:
-        self.records[job.method, job.dataset, job.image, job.sample] = record
-        dataset = self.workshop.datasets[job.dataset].name
-        self.say_reasons(f"'{job.name}' of {dataset}", reasons)
-        self.say(f"{job.method}: {dataset}/{job.name}")
-
-
-# ---- data ------------------------------------------------------------------------------------------------------------
-
-
-def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callable[[Progress], None]) -> list[_Item]:
+def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callable[[Progress], None]) -> list[Item]:
     """Read all data once, so that what is wrong with them shows before the first method, and store them to be seen."""
     items = []
     for number, dataset in enumerate(datasets):
@@ -238,7 +143,7 @@ def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callab
             names.append(pair.name)
             tell(Progress(0, 0, f"reading {dataset.name}/{pair.name}"))
             grey = bool((pair.target == pair.target[:, :1]).all())
-            item = _Item(number, index, pair.name, pair_digest(pair), tensor_digest(pair.target), grey)
+            item = Item(number, index, pair.name, pair_digest(pair), tensor_digest(pair.target), grey)
             items.append(item)
             for folder, image, digest in (
                 (TARGET, pair.target, item.target),
@@ -253,90 +158,7 @@ def _prepare(datasets: Sequence[Any], out: Path, limit: int | None, tell: Callab
     return items
 
 
-# ---- the noise control -----------------------------------------------------------------------------------------------
-
-
-def _add_noise(run: _Run, entry: Described, items: Sequence[_Item]) -> None:
-    """Tune the noise of one control per data set, and make its images from the restorer's."""
-    workshop = run.workshop
-    metric = tuning_metric(entry.tuned_on, workshop.metrics)
-    for number, dataset in enumerate(workshop.datasets):
-        mine = [item for item in items if item.dataset == number]
-        kept = [(item, run.record(entry.base, item)) for item in mine]
-        kept = [(item, record) for item, record in kept if record.error is None and metric.protocol in record.values]
-        std, calls = 0.0, {}
-        if kept:
-            run.say(f"tuning the noise of {entry.name} on {dataset.name}")
-            std = _tuned(run, entry, metric, dataset, kept)
-            calls = dict(kept[0][1].calls)
-            run.notes.append(tuning_note(entry.name, dataset.name, std, metric.name))
-        late = NoisyImages(entry.name, workshop.out, entry.base, entry.identity, std, calls)
-        run.late[entry.name, number] = late
-        run.do([run.job(entry.name, item, late.identity, late) for item in mine])
-
-
-def _tuned(
-    run: _Run, entry: Described, metric: Metric, dataset: Any, kept: Sequence[tuple[_Item, ImageRecord]]
-) -> float:
-    """The best strength, from an earlier run where nothing has changed since."""
-    out = run.workshop.out
-    places = [item.image for item, _ in kept]
-    seeds = [run.seed + place for place in places]
-    key = fingerprint(metric.protocol, *seeds, *(record.image + record.target for _, record in kept))
-    path = stored_image(out, entry.name, dataset.name, "x").with_name(".tuning.json")
-    stored = read_json(path)
-    if stored.get("key") == key:
-        return float(stored["std"])
-    files = [stored_image(out, entry.base, dataset.name, item.name) for item, _ in kept]
-    std = tune(metric, files, _Targets(dataset, places), seeds)
-    write_json(path, {"key": key, "std": std})
-    return std
-
-
-# ---- several samples of each image -----------------------------------------------------------------------------------
-
-
-def _draw(
-    run: _Run, described: Sequence[Described], items: Sequence[_Item], count: int, metrics: Sequence[Metric | SetMetric]
-) -> None:
-    """Draw further samples of what went well, up to `count` of each image, and judge them."""
-    of_images = [metric for metric in metrics if isinstance(metric, MeanPSNR)]
-    of_spread = [metric for metric in metrics if isinstance(metric, SpreadError)]
-    names = ", ".join(metric.name for metric in metrics if isinstance(metric, MeanPSNR | SpreadError))
-    if fixed := [entry.name for entry in described if not entry.draws]:
-        run.notes.append(f"No {names} of {', '.join(fixed)}: one image of each, whatever the seed")
-    drawn = [
-        (entry, item)
-        for entry in described
-        for item in items
-        if entry.draws and run.record(entry.name, item).error is None
-    ]
-    jobs = []
-    for entry, item in drawn:
-        late = run.late.get((entry.name, item.dataset))
-        identity = entry.identity if late is None else late.identity
-        jobs += [run.job(entry.name, item, identity, late, number) for number in range(1, count)]
-    run.total += len(jobs)
-    run.do(jobs)
-    for entry, item in drawn:
-        dataset = run.workshop.datasets[item.dataset]
-        records = [run.record(entry.name, item, number) for number in range(count)]
-        if failed := [record.error for record in records if record.error is not None]:
-            run.notes.append(f"No {names} of {entry.name} for '{item.name}' of {dataset.name}: {failed[0]}")
-            continue
-        run.say(f"{entry.name}: samples of {dataset.name}/{item.name}")
-        files = [stored_sample(run.workshop.out, entry.name, dataset.name, item.name, n) for n in range(count)]
-        images = fingerprint(item.target, *(record.image for record in records))
-        pair = partial(dataset.__getitem__, item.image)
-        judged = judge_samples(files, images, pair, metrics=of_images, spreads=bool(of_spread))
-        run.judged[entry.name, item.dataset, item.image] = judged
-        run.say_reasons(f"'{item.name}' of {dataset.name}", judged.reasons)
-
-
-# ---- results ---------------------------------------------------------------------------------------------------------
-
-
-def _record(run: _Run, entry: Described, item: _Item, metrics: Sequence[Metric]) -> Record:
+def _record(run: Run, entry: Described, item: Item, metrics: Sequence[Metric]) -> Record:
     """What was stored of one method on one image, in the words of the results."""
     stored = run.record(entry.name, item)
     seconds, peak = stored.seconds, stored.peak_memory
@@ -348,16 +170,16 @@ def _record(run: _Run, entry: Described, item: _Item, metrics: Sequence[Metric])
     values = {
         metric.name: known[metric.protocol] for metric in metrics if metric.protocol in known and stored.error is None
     }
-    dataset = run.workshop.datasets[item.dataset].name
+    dataset = run.worker.datasets[item.dataset].name
     return Record(entry.name, dataset, item.name, values, dict(stored.calls), seconds, peak, stored.error)
 
 
-def _judge_sets(
-    run: _Run, records: Sequence[Record], items: Sequence[_Item], metrics: Sequence[SetMetric]
+def _set_records(
+    run: Run, records: Sequence[Record], items: Sequence[Item], metrics: Sequence[SetMetric]
 ) -> list[SetRecord]:
     """Metrics of sets, over the images that every method has which has any."""
     made: list[SetRecord] = []
-    for number, dataset in enumerate(run.workshop.datasets) if metrics else ():
+    for number, dataset in enumerate(run.worker.datasets) if metrics else ():
         mine = [item for item in items if item.dataset == number]
         good: dict[str, set[str]] = {}
         for record in records:
@@ -380,9 +202,9 @@ def _judge_sets(
 
 
 def _set_values(
-    run: _Run, method: str, dataset: Any, items: Sequence[_Item], metrics: Sequence[SetMetric]
+    run: Run, method: str, dataset: Any, items: Sequence[Item], metrics: Sequence[SetMetric]
 ) -> dict[str, float]:
-    out = run.workshop.out
+    out = run.worker.out
     stored = [run.record(method, item) for item in items]
     key = fingerprint(*(record.image + record.target for record in stored))
     path = stored_image(out, method, dataset.name, "x").with_name(".set.json")
@@ -393,7 +215,7 @@ def _set_values(
     for metric in metrics:
         if metric.protocol not in known:
             try:
-                known[metric.protocol] = float(metric(outputs, _Targets(dataset, [item.image for item in items])))
+                known[metric.protocol] = float(metric(outputs, Targets(dataset, [item.image for item in items])))
             except Exception as error:  # such as too few images for it; the other metrics go on
                 run.say_reasons(f"{method} on {dataset.name}", {metric.name: sentence_of(error)})
                 continue

@@ -1,4 +1,4 @@
-"""What a comparison must know of each method before it begins, without holding all their networks in memory."""
+"""`describe` loads each method once before a comparison begins, and keeps what is known of it but not its networks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dp_ir.evaluation.methods.method import Method, draws_samples
 from dp_ir.evaluation.methods.noise_method import NoiseMethod
 from dp_ir.evaluation.methods.parsing import parse_method
 from dp_ir.evaluation.metrics.metric import Metric
+from dp_ir.evaluation.metrics.names import SAMPLE_METRICS, SET_METRICS, metric_name
 from dp_ir.evaluation.runner.resources import parameters, restoration_cost
 from dp_ir.evaluation.runner.results import MethodInfo
-from dp_ir.evaluation.runner.tuned_noise import tuning_metric
 
 REFERENCE_SIZE = (720, 1280)
 """Size of the restored image, (height, width), that FLOPs are told for."""
@@ -99,6 +99,28 @@ def _training_images(networks: Mapping[str, Any], roles: Collection[str]) -> int
     records = [getattr(networks[role], "record", None) for role in roles if role in networks]
     counts = [record.card.get("data", {}).get("images") for record in records if record is not None]
     return max((count for count in counts if isinstance(count, int)), default=None)
+
+
+def tuning_metric(name: str, metrics: Sequence[Metric]) -> Metric:
+    """The metric of that name, which a noise control is tuned for.
+
+    Raises:
+        DataError: it is not measured, or is none of single images.
+    """
+    wanted = metric_name(name)
+    if wanted in (*SAMPLE_METRICS, *SET_METRICS):
+        about = "several samples of each image" if wanted in SAMPLE_METRICS else "whole sets of images"
+        raise DataError(
+            f"A noise control cannot be tuned for {name}, which is about {about}: tune it for a metric of single "
+            "images, such as metric=lpips, or state its strength, as in std=0.02."
+        )
+    for metric in metrics:
+        try:
+            if metric_name(metric.name) == wanted:
+                return metric
+        except DataError:  # a metric of the caller's own
+            continue
+    raise DataError(f"A noise control is tuned for {name}, which is not measured: add --metric {name}.")
 
 
 def check_names(names: Sequence[str], what: str, remedy: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,17 @@ from dp_ir.evaluation.metrics.spread import (
     spread_over_error,
     unevenness,
 )
-from dp_ir.evaluation.runner.evaluation_worker import judged
-from dp_ir.evaluation.runner.image_records import fingerprint, read_json, stored_bits, write_json
+from dp_ir.evaluation.runner.described import Described
+from dp_ir.evaluation.runner.evaluation_worker import metric_values
+from dp_ir.evaluation.runner.image_records import (
+    fingerprint,
+    read_json,
+    stored_bits,
+    write_json,
+)
 from dp_ir.evaluation.runner.results import RankHistogram
+from dp_ir.evaluation.runner.run_state import Item, Run
+from dp_ir.evaluation.runner.stored_paths import stored_sample
 
 _MEASURE = "pixels and bands in whole levels, ties evenly"  # what is kept of another measure does not fit
 
@@ -37,7 +46,7 @@ RANKS_PROTOCOL = (
 
 
 @dataclass(frozen=True)
-class Judged:
+class SampleValues:
     """What the samples of one image say.
 
     Args:
@@ -66,14 +75,14 @@ def samples_asked_for(metrics: Sequence[Metric | SetMetric]) -> int:
     return max(counts, default=1)
 
 
-def judge_samples(
+def measure_samples(
     files: Sequence[Path],
     key: str,
     pair: Callable[[], ImagePair],
     *,
     metrics: Sequence[Metric],
     spreads: bool,
-) -> Judged:
+) -> SampleValues:
     """Judge the samples of one image, or find what an earlier run said of them.
 
     Args:
@@ -93,13 +102,13 @@ def judge_samples(
     reasons: dict[str, str] = {}
     if missing or (spreads and not known["spreads"]):
         samples, true = torch.cat([load_rgb(path) for path in files]), pair()
-        values, reasons = judged(missing, samples, true)
+        values, reasons = metric_values(missing, samples, true)
         known["values"] |= values
         if spreads and not known["spreads"]:
             bits = stored_bits(true.camera)
             known["spreads"] = {part: asdict(own) for part, own in _measured(samples, true.target, bits).items()}
         write_json(kept, known)
-    return Judged(
+    return SampleValues(
         {protocol: value for protocol, value in known["values"].items() if protocol in _protocols(metrics)},
         {part: Spread(**{**own, "ranks": tuple(own["ranks"])}) for part, own in known["spreads"].items() if spreads},
         reasons,
@@ -122,7 +131,7 @@ class SpreadFigures:
 
 
 def spread_figures(images: Sequence[Mapping[str, Spread]], metrics: Sequence[SpreadError]) -> SpreadFigures:
-    """The spreads of all images together, at least one, each by part as of `judge_samples`."""
+    """The spreads of all images together, at least one, each by part as of `measure_samples`."""
     values, ranks, reasons = {}, {}, {}
     for metric in metrics:
         spreads = [own[metric.part] for own in images]
@@ -145,3 +154,40 @@ def _measured(samples: Tensor, target: Tensor, bits: int) -> dict[str, Spread]:
 
 def _protocols(metrics: Sequence[Metric]) -> set[str]:
     return {metric.protocol for metric in metrics}
+
+
+def draw_samples(
+    run: Run, described: Sequence[Described], items: Sequence[Item], count: int, metrics: Sequence[Metric | SetMetric]
+) -> None:
+    """Draw further samples of what went well, up to `count` of each image, and judge them."""
+    of_images = [metric for metric in metrics if isinstance(metric, MeanPSNR)]
+    of_spread = [metric for metric in metrics if isinstance(metric, SpreadError)]
+    names = ", ".join(metric.name for metric in metrics if isinstance(metric, MeanPSNR | SpreadError))
+    if fixed := [entry.name for entry in described if not entry.draws]:
+        run.notes.append(f"No {names} of {', '.join(fixed)}: one image of each, whatever the seed")
+    drawn = [
+        (entry, item)
+        for entry in described
+        for item in items
+        if entry.draws and run.record(entry.name, item).error is None
+    ]
+    jobs = []
+    for entry, item in drawn:
+        late = run.late.get((entry.name, item.dataset))
+        identity = entry.identity if late is None else late.identity
+        jobs += [run.job(entry.name, item, identity, late, number) for number in range(1, count)]
+    run.total += len(jobs)
+    run.do(jobs)
+    for entry, item in drawn:
+        dataset = run.worker.datasets[item.dataset]
+        records = [run.record(entry.name, item, number) for number in range(count)]
+        if failed := [record.error for record in records if record.error is not None]:
+            run.notes.append(f"No {names} of {entry.name} for '{item.name}' of {dataset.name}: {failed[0]}")
+            continue
+        run.say(f"{entry.name}: samples of {dataset.name}/{item.name}")
+        files = [stored_sample(run.worker.out, entry.name, dataset.name, item.name, n) for n in range(count)]
+        images = fingerprint(item.target, *(record.image for record in records))
+        pair = partial(dataset.__getitem__, item.image)
+        judged = measure_samples(files, images, pair, metrics=of_images, spreads=bool(of_spread))
+        run.judged[entry.name, item.dataset, item.image] = judged
+        run.say_reasons(f"'{item.name}' of {dataset.name}", judged.reasons)

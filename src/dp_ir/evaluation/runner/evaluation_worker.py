@@ -1,4 +1,4 @@
-"""Doing the single pieces of a comparison: one method on one image, here or in several processes."""
+"""A worker runs one method on one image at a time and measures what it made, in this process or in several."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Job:
 
 
 @dataclass
-class Workshop:
+class EvaluationWorker:
     """What a process needs for its jobs.
 
     Args:
@@ -123,7 +123,7 @@ class Workshop:
             record = self._made(job, pair, path)
         reasons: dict[str, str] = {}
         if record.error is None and (metrics := self.missing(job, record)):
-            values, reasons = judged(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
+            values, reasons = metric_values(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
             record = replace(record, values={**record.values, **values})
         write_record(path.with_suffix(".json"), record)
         return record, reasons
@@ -168,7 +168,7 @@ class Workshop:
 
 
 def do_all(
-    workshop: Workshop, jobs: Sequence[Job], processes: int
+    worker: EvaluationWorker, jobs: Sequence[Job], processes: int
 ) -> Iterator[tuple[Job, ImageRecord, dict[str, str]]]:
     """Do jobs, in order in one process, or in the order in which several processes get done.
 
@@ -177,12 +177,12 @@ def do_all(
     """
     if processes == 1 or len(jobs) < 2:
         for job in jobs:
-            yield job, *workshop.do(job)
+            yield job, *worker.do(job)
         return
     count = min(processes, len(jobs))
     threads = max(1, torch.get_num_threads() // count)
     pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), initializer=_start, initargs=(workshop, threads)
+        count, multiprocessing.get_context("spawn"), initializer=_start, initargs=(worker, threads)
     )
     try:
         rest = iter(jobs)
@@ -205,24 +205,26 @@ def do_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_workshop: Workshop | None = None  # of this worker process
+_worker: EvaluationWorker | None = None  # of this worker process
 
 
-def _start(workshop: Workshop, threads: int) -> None:
+def _start(worker: EvaluationWorker, threads: int) -> None:
     """Begin a worker process."""
-    global _workshop
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to deal with
     warnings.simplefilter("ignore")  # the parent has shown them
     torch.set_num_threads(threads)
-    _workshop = workshop
+    _worker = worker
 
 
 def _do(job: Job) -> tuple[ImageRecord, dict[str, str]]:
-    assert _workshop is not None
-    return _workshop.do(job)
+    assert _worker is not None
+    return _worker.do(job)
 
 
-def judged(metrics: Sequence[Metric], output: Tensor, pair: ImagePair) -> tuple[dict[str, float], dict[str, str]]:
+def metric_values(
+    metrics: Sequence[Metric], output: Tensor, pair: ImagePair
+) -> tuple[dict[str, float], dict[str, str]]:
     """Values by protocol, and reasons by name of the metrics that do not take these images."""
     values, reasons = {}, {}
     for metric in metrics:

@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dp_ir.datasets.layouts import load_rgb
+from dp_ir.datasets.pairs import ImageFiles
 from dp_ir.errors import DataError
 from dp_ir.evaluation.methods.method import Observation, Output, identity_text
 from dp_ir.evaluation.metrics.metric import Metric
-from dp_ir.evaluation.metrics.names import SAMPLE_METRICS, SET_METRICS, metric_info, metric_name
-from dp_ir.evaluation.metrics.noise_control import DEFAULT_GRID, add_noise, minimise
+from dp_ir.evaluation.metrics.noise_control import DEFAULT_GRID, TOLERANCE, add_noise, best_strength
+from dp_ir.evaluation.runner.described import Described, tuning_metric
+from dp_ir.evaluation.runner.image_records import (
+    ImageRecord,
+    fingerprint,
+    read_json,
+    write_json,
+)
+from dp_ir.evaluation.runner.run_state import Item, Run, Targets
 from dp_ir.evaluation.runner.stored_paths import stored_image
-
-TOLERANCE = 1e-3
-"""The strength is found to about this much, in [0, 1] image units."""
 
 
 @dataclass(frozen=True)
@@ -56,56 +59,48 @@ class NoisyImages:
         return Output(add_noise([load_rgb(path)], self.std, seed)[0], self.calls)
 
 
-def tune(metric: Metric, images: Sequence[Path], targets: Sequence[Any], seeds: Sequence[int]) -> float:
-    """The strength of white noise that is best for the mean of a metric; images are read one at a time.
-
-    Args:
-        metric: of single images.
-        images: the restorer's, as files.
-        targets: the true images, each (1, 3, H, W), or anything that gives them by index.
-        seeds: of the noise, one per image.
-
-    Returns:
-        The strength in [0, 1] image units.
-    """
-    loss = metric_info(metric).loss
-
-    def objective(std: float) -> float:
-        values = [
-            metric(add_noise([load_rgb(path)], std, seed)[0], targets[index])
-            for index, (path, seed) in enumerate(zip(images, seeds, strict=True))
-        ]
-        return loss(float(torch.cat(values).mean()))
-
-    return minimise(objective, DEFAULT_GRID, TOLERANCE)[0]
-
-
 def tuning_note(name: str, dataset: str, std: float, metric: str) -> str:
     """One line about how the strength came about."""
     return (
         f"{name} on {dataset}: white Gaussian noise of standard deviation {std:.4f} ({255 * std:.1f} of 255) on the "
         f"restorer's output, the strength that gives the best mean {metric} over this data set (grid "
-        f"{min(DEFAULT_GRID):g} to {max(DEFAULT_GRID):g}, then golden section to {TOLERANCE:g}); clipped to [0, 1]."
+        f"{min(DEFAULT_GRID):g} to {max(DEFAULT_GRID):g}, then Brent to {TOLERANCE:g}); clipped to [0, 1]."
     )
 
 
-def tuning_metric(name: str, metrics: Sequence[Metric]) -> Metric:
-    """The metric of that name, which a noise control is tuned for.
+def add_tuned_noise(run: Run, entry: Described, items: Sequence[Item]) -> None:
+    """Tune the noise of one control per data set, and make its images from the restorer's."""
+    worker = run.worker
+    metric = tuning_metric(entry.tuned_on, worker.metrics)
+    for number, dataset in enumerate(worker.datasets):
+        mine = [item for item in items if item.dataset == number]
+        kept = [(item, run.record(entry.base, item)) for item in mine]
+        kept = [(item, record) for item, record in kept if record.error is None and metric.protocol in record.values]
+        std, calls = 0.0, {}
+        if kept:
+            run.say(f"tuning the noise of {entry.name} on {dataset.name}")
+            std = _strength_of(run, entry, metric, dataset, kept)
+            calls = dict(kept[0][1].calls)
+            run.notes.append(tuning_note(entry.name, dataset.name, std, metric.name))
+        late = NoisyImages(entry.name, worker.out, entry.base, entry.identity, std, calls)
+        run.late[entry.name, number] = late
+        run.do([run.job(entry.name, item, late.identity, late) for item in mine])
 
-    Raises:
-        DataError: it is not measured, or is none of single images.
-    """
-    wanted = metric_name(name)
-    if wanted in (*SAMPLE_METRICS, *SET_METRICS):
-        about = "several samples of each image" if wanted in SAMPLE_METRICS else "whole sets of images"
-        raise DataError(
-            f"A noise control cannot be tuned for {name}, which is about {about}: tune it for a metric of single "
-            "images, such as metric=lpips, or state its strength, as in std=0.02."
-        )
-    for metric in metrics:
-        try:
-            if metric_name(metric.name) == wanted:
-                return metric
-        except DataError:  # a metric of the caller's own
-            continue
-    raise DataError(f"A noise control is tuned for {name}, which is not measured: add --metric {name}.")
+
+def _strength_of(
+    run: Run, entry: Described, metric: Metric, dataset: Any, kept: Sequence[tuple[Item, ImageRecord]]
+) -> float:
+    """The best strength, from an earlier run where nothing has changed since."""
+    out = run.worker.out
+    places = [item.image for item, _ in kept]
+    seeds = [run.seed + place for place in places]
+    key = fingerprint(metric.protocol, *seeds, *(record.image + record.target for _, record in kept))
+    path = stored_image(out, entry.name, dataset.name, "x").with_name(".tuning.json")
+    stored = read_json(path)
+    if stored.get("key") == key:
+        return float(stored["std"])
+    images = ImageFiles([stored_image(out, entry.base, dataset.name, item.name) for item, _ in kept])
+    targets = Targets(dataset, places)
+    std = best_strength(images, targets, metric, seeds, grid=DEFAULT_GRID, tolerance=TOLERANCE)
+    write_json(path, {"key": key, "std": std})
+    return std
