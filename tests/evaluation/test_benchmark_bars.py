@@ -5,7 +5,6 @@ import importlib.util
 import io
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +18,10 @@ from dp_ir.networks.fast_burst import FastBurst
 from dp_ir.networks.fast_deblur import FastDeblur
 from dp_ir.networks.fast_photo import FastPhoto
 from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
 from dp_ir.networks.rlfn import RLFN
-from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from tiny import tiny_bundle
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESTORERS = {
     "sr4": lambda: FastSR(channels=8, blocks=1),
     "photo": lambda: FastPhoto(channels=(8, 8), blocks=(1, 1), enlarging_channels=8, enlarging_blocks=1),
@@ -62,23 +59,13 @@ def place(tmp_path_factory):
     torch.save(backbone, root / "weights" / "squeezenet1_1_features.pth")
     torch.save(RLFN().state_dict(), root / "weights" / "rlfn_x4.pth")
     for task, restorer in RESTORERS.items():
-        Restoration.from_parts(
-            restorer=restorer(),
-            denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
-            fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-            tau=200,
-            steps=1,
-            sampler="ddim",
-            task=task,
-            device="cpu",
-        ).save_pretrained(root / task)
+        tiny_bundle(root / task, restorer=restorer(), tau=200, steps=1, sampler="ddim", task=task)
     return root
 
 
 @pytest.fixture
-def bars(monkeypatch):
+def bars(benchmark, monkeypatch):
     """The command, as a function of its arguments that gives its exit status; what is tested elsewhere is cut short."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
     measures = importlib.import_module("bar_measures")
     times = {"time": (("sr4", 8, 8, 60.0), ("unknown", 8, 8, 60.0)), "photo": (), "clean": (("clean", 12, 8, 60.0),)}
     monkeypatch.setattr(measures, "TIMES", times)
@@ -90,10 +77,7 @@ def bars(monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["benchmarks/bars.py", *map(str, arguments)])
-        spec = importlib.util.spec_from_file_location("benchmark_bars", BENCHMARKS / "bars.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
+        module = benchmark("bars")
         monkeypatch.setattr(module, "keep_freed_memory", lambda: True)  # it would stay so for all tests that follow
         return module.main()
 

@@ -1,8 +1,6 @@
 """`benchmarks/photo_kinds.py`: the inputs of every kind, and the page, with networks that only enlarge."""
 
-import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +12,8 @@ from dp_ir.restoration.pipeline import Restoration
 
 
 @pytest.fixture
-def kinds(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    return importlib.import_module("photo_kinds")
+def kinds(benchmark):
+    return benchmark("photo_kinds")
 
 
 @pytest.fixture

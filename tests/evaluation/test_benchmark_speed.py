@@ -1,28 +1,17 @@
 """The speed benchmark: its plain contestant computes the same image, and its report judges what was measured."""
 
 import argparse
-import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from tiny import tiny_bundle
 
 
 @pytest.fixture
-def speed(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    spec = importlib.util.spec_from_file_location("benchmark_speed", BENCHMARKS / "speed.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+def speed(benchmark, monkeypatch):
+    module = benchmark("speed")
     monkeypatch.setattr(module, "SIDE", 32)
     monkeypatch.setattr(module, "keep_freed_memory", lambda: True)  # it would stay so for all tests that follow
     return module
@@ -30,15 +19,7 @@ def speed(monkeypatch):
 
 @pytest.fixture
 def bundle(tmp_path):
-    torch.manual_seed(0)
-    Restoration.from_parts(
-        restorer=FastSR(channels=8, blocks=1),
-        denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
-        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-        steps=2,
-        device="cpu",
-    ).save_pretrained(tmp_path / "bundle")
-    return str(tmp_path / "bundle")
+    return str(tiny_bundle(tmp_path / "bundle", steps=2))
 
 
 def test_plain_pytorch_gives_the_image_that_ours_gives(speed, bundle):

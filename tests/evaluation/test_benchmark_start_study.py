@@ -1,9 +1,7 @@
 """`benchmarks/start_study.py` on curves whose best settings are known, and the whole on small bundles."""
 
 import argparse
-import importlib
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +9,12 @@ import torch
 import torchvision
 from PIL import Image
 
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.pipeline import Restoration
+from tiny import tiny_restoration
 
 
 @pytest.fixture
-def study(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    return importlib.import_module("start_study")
+def study(benchmark):
+    return benchmark("start_study")
 
 
 def made(study, *, psnr, lpips, spread=0.1):
@@ -105,16 +99,7 @@ def test_the_whole_on_small_bundles(study, tmp_path, monkeypatch):
         pixels = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
-    torch.manual_seed(0)
-    bundle = Restoration.from_parts(
-        restorer=FastSR(channels=8, blocks=1),
-        denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
-        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-        tau=500,
-        steps=1,
-        task="sr4",
-        device="cpu",
-    )
+    bundle = tiny_restoration(tau=500, steps=1, task="sr4")
     bundle.save_pretrained(tmp_path / "bundle")
     torch.save(
         torchvision.models.squeezenet1_1(weights=None).features.state_dict(), tmp_path / "squeezenet1_1_features.pth"

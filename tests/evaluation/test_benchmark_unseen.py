@@ -1,50 +1,29 @@
 """`benchmarks/unseen.py`: its parts on cases made by hand, and the command with tiny networks and a false reader."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tiny import tiny_bundle
+
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from dp_ir.errors import DataError  # noqa: E402
-from dp_ir.networks.fast_sr import FastSR  # noqa: E402
-from dp_ir.networks.fusion_fast import FastFusion  # noqa: E402
-from dp_ir.networks.unet_denoiser import UNetDenoiser  # noqa: E402
-from dp_ir.restoration.pipeline import Restoration  # noqa: E402
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def module(monkeypatch):
-    """Loads a module of the folder, as a script there would find it."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        loaded = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, loaded)
-        spec.loader.exec_module(loaded)
-        return loaded
-
-    return load
+def features(benchmark):
+    return benchmark("unseen_features")
 
 
 @pytest.fixture
-def features(module):
-    return module("unseen_features")
-
-
-@pytest.fixture
-def text(module):
-    return module("unseen_text")
+def text(benchmark):
+    return benchmark("unseen_text")
 
 
 def tiny_model(seed=0):
@@ -329,15 +308,7 @@ def place(tmp_path_factory):
         for index in range(2):
             pixels = np.kron(rng.integers(0, 256, (12, 15, 3)), np.ones((4, 4, 1))).astype(np.uint8)
             Image.fromarray(pixels).save(root / "data" / dataset / f"{index}.png")
-    torch.manual_seed(0)
-    Restoration.from_parts(
-        restorer=FastSR(channels=8, blocks=1),
-        denoiser=UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8),
-        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-        tau=200,
-        steps=2,
-        task="sr4",
-    ).save_pretrained(root / "bundle")
+    tiny_bundle(root / "bundle", tau=200, steps=2, task="sr4")
     package = root / "judges" / "rapidocr_onnxruntime"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text(PACKAGE)
@@ -347,12 +318,12 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def run(module, monkeypatch):
+def run(benchmark, monkeypatch):
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["benchmarks/unseen.py", *map(str, arguments)])
         monkeypatch.setattr(sys, "path", list(sys.path))
         monkeypatch.delitem(sys.modules, "rapidocr_onnxruntime", raising=False)
-        return module("unseen").main()
+        return benchmark("unseen").main()
 
     yield command
     sys.modules.pop("rapidocr_onnxruntime", None)

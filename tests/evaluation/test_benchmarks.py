@@ -1,9 +1,7 @@
 """The commands in benchmarks/ on a small data set of their layout, with a small bundle that knows nothing."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,28 +11,19 @@ from PIL import Image
 from dp_ir.checkpoints.bundle import bundle_network, read_config
 from dp_ir.checkpoints.network_file import save_network
 from dp_ir.datasets.layouts import load_rgb
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
 from dp_ir.training.data import is_held_out
 from dp_ir.training.recipe import DataRecipe
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def command(name):
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+from tiny import tiny_bundle
 
 
-def run(monkeypatch, name, *arguments):
-    monkeypatch.syspath_prepend(BENCHMARKS)  # as for a script, which finds what lies beside it
-    monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *map(str, arguments)])
-    return command(name).main()
+@pytest.fixture
+def run(benchmark, monkeypatch):
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *map(str, arguments)])
+        return benchmark(name).main()
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +38,11 @@ def place(tmp_path_factory):
         image = Image.fromarray(pixels)
         image.save(root / "data" / "Set14" / "HR" / f"{index}.png")
         image.resize((15, 12), Image.Resampling.BICUBIC).save(root / "data" / "Set14" / "LR_x4" / f"{index}.png")
-    torch.manual_seed(0)
-    Restoration.from_parts(
-        restorer=FastSR(channels=8, blocks=1),
-        denoiser=UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8),
-        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-        tau=200,
-        task="sr4",
-    ).save_pretrained(root / "bundle")
+    tiny_bundle(root / "bundle", tau=200, task="sr4")
     return root
 
 
-def test_held_out_crops(place, monkeypatch, tmp_path, capsys):
+def test_held_out_crops(place, run, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     rng = np.random.default_rng(0)
@@ -68,18 +50,18 @@ def test_held_out_crops(place, monkeypatch, tmp_path, capsys):
         pixels = rng.integers(0, 256, (20 + number, 30, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(photos / f"photo-{number}.png")
     held_out = [path for path in sorted(photos.iterdir()) if is_held_out(path.name, DataRecipe.validation_fraction)]
-    assert run(monkeypatch, "held_out_crops", "--data", photos, "--out", tmp_path / "crops", "--side", 24) == 0
+    assert run("held_out_crops", "--data", photos, "--out", tmp_path / "crops", "--side", 24) == 0
     crops = sorted((tmp_path / "crops").iterdir())
     assert len(crops) == len(held_out) > 0
     for crop, photo in zip(crops, held_out, strict=True):
         whole = load_rgb(photo)
         top, left = max(whole.shape[-2] - 24, 0) // 2, 3
         assert torch.equal(load_rgb(crop), whole[..., top : top + 24, left : left + 24])
-    assert run(monkeypatch, "held_out_crops", "--data", tmp_path / "none", "--out", tmp_path / "x") == 1
+    assert run("held_out_crops", "--data", tmp_path / "none", "--out", tmp_path / "x") == 1
     assert "is not a folder" in " ".join(capsys.readouterr().out.split())
 
 
-def test_make_zoo_runs_a_fusion_as_it_was_trained(place, monkeypatch, tmp_path):
+def test_make_zoo_runs_a_fusion_as_it_was_trained(place, run, tmp_path):
     network, record = bundle_network(place / "bundle", "fusion")
     chain = {
         "schedule": {"name": "cosine", "T": 1000, "s": 0.008, "data_range": 2.0},
@@ -87,7 +69,6 @@ def test_make_zoo_runs_a_fusion_as_it_was_trained(place, monkeypatch, tmp_path):
     }
     save_network(tmp_path / "fusion.safetensors", network, kind="fusion", card={**record.card, "chain": chain})
     run(
-        monkeypatch,
         "make_zoo",
         *("--zoo", tmp_path, "--name", "new", "--setting", "tau=300", "--fusion", tmp_path / "fusion.safetensors"),
         *(option for kind in ("restorer", "denoiser") for option in (f"--{kind}", place / "bundle")),
@@ -97,9 +78,8 @@ def test_make_zoo_runs_a_fusion_as_it_was_trained(place, monkeypatch, tmp_path):
     assert (settings.task, settings.licence) == ("sr4", "Apache-2.0")
 
 
-def test_make_zoo_leaves_out_what_users_bring(place, monkeypatch, tmp_path):
+def test_make_zoo_leaves_out_what_users_bring(place, run, tmp_path):
     run(
-        monkeypatch,
         "make_zoo",
         *("--zoo", tmp_path, "--name", "sr4-own", "--without", "restorer", "--setting", "tau=300"),
         *(option for kind in ("restorer", "denoiser", "fusion") for option in (f"--{kind}", place / "bundle")),
@@ -114,7 +94,7 @@ def test_make_zoo_leaves_out_what_users_bring(place, monkeypatch, tmp_path):
     assert restoration.settings.tau == 300
 
 
-def test_make_zoo_takes_the_figures_of_its_task(place, monkeypatch, tmp_path):
+def test_make_zoo_takes_the_figures_of_its_task(place, run, tmp_path):
     bars = [
         {"what": "LPIPS, DP-IR / restorer", "on": "sr4, Set14", "measured": 0.4567, "unit": "", "digits": 3},
         {"what": "LPIPS, DP-IR / restorer", "on": "deblur, reds320", "measured": 0.9, "unit": "", "digits": 3},
@@ -123,7 +103,6 @@ def test_make_zoo_takes_the_figures_of_its_task(place, monkeypatch, tmp_path):
     ]
     (tmp_path / "bars.json").write_text(json.dumps({"targets": bars}))
     run(
-        monkeypatch,
         "make_zoo",
         *("--zoo", tmp_path, "--name", "new", "--bars", tmp_path / "bars.json"),
         *(option for kind in ("restorer", "denoiser", "fusion") for option in (f"--{kind}", place / "bundle")),
@@ -134,10 +113,9 @@ def test_make_zoo_takes_the_figures_of_its_task(place, monkeypatch, tmp_path):
     }
 
 
-def test_comparison_picture(place, monkeypatch, tmp_path, capsys):
+def test_comparison_picture(place, run, tmp_path, capsys):
     picture = tmp_path / "picture.png"
     status = run(
-        monkeypatch,
         "compare_picture",
         *(place / "data" / "Set14" / "HR" / "0.png", "--degrade", "-o", picture, "--bundle", place / "bundle"),
         *("--crop", "2,1,8,6", "--crop", "0,0,8,8", "--zoom", 2),
@@ -150,9 +128,9 @@ def test_comparison_picture(place, monkeypatch, tmp_path, capsys):
     assert made[:18].min() < 128  # the labels
 
 
-def test_comparison_picture_refuses_a_crop_outside(place, monkeypatch, tmp_path, capsys):
+def test_comparison_picture_refuses_a_crop_outside(place, run, tmp_path, capsys):
     picture = tmp_path / "picture.png"
     source = place / "data" / "Set14" / "LR_x4" / "0.png"
-    assert run(monkeypatch, "compare_picture", source, "-o", picture, "--crop", "10,0,8,8") == 1
+    assert run("compare_picture", source, "-o", picture, "--crop", "10,0,8,8") == 1
     assert "leaves the input of 15x12" in capsys.readouterr().err
     assert not picture.exists()

@@ -1,9 +1,7 @@
 """Every measure against an independent implementation, a closed form, or a published figure."""
 
-import importlib.util
 import math
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -250,23 +248,15 @@ def test_kid_against_a_double_sum():
 DATA = Path(os.environ.get("DP_IR_DATA") or ROOT.parent / "shared")
 
 
-def calibrate():
-    spec = importlib.util.spec_from_file_location("benchmark_calibrate", ROOT / "benchmarks" / "calibrate.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("function", "folder", "needs"),
     [("lpips_checks", "weights", "lpips_samples"), ("bicubic_checks", "data/test", "Set14")],
 )
-def test_published_figures(function, folder, needs):
+def test_published_figures(function, folder, needs, benchmark):
     """The checks of benchmarks/calibrate.py."""
     if not (DATA / folder / needs).is_dir():
         pytest.skip(f"needs data that are not in the repository: {folder}/{needs} in the folder that DP_IR_DATA names")
-    checks = getattr(calibrate(), function)(DATA / folder)
+    checks = getattr(benchmark("calibrate"), function)(DATA / folder)
     assert len(checks) >= 2
     assert not [check for check in checks if not check.agrees]
 

@@ -2,31 +2,20 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.ablations.studies import STUDIES, Subject, draw
 from dp_ir.evaluation.methods.parsing import parse_method, split_method
 from dp_ir.evaluation.metrics.metric import MetricInfo
 from dp_ir.evaluation.runner.results import MethodInfo, Record, Results
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.pipeline import Restoration
+from tiny import tiny_bundle, tiny_denoiser
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "bundle"
-    torch.manual_seed(0)
-    Restoration.from_parts(
-        restorer=FastSR(channels=8, blocks=1),
-        denoiser=UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8, sigma_range=(0.005, 0.8)),
-        fusion=FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-        tau=200,
-        task="sr4",
-    ).save_pretrained(folder)
-    return folder
+    return tiny_bundle(folder, denoiser=tiny_denoiser(sigma_range=(0.005, 0.8)), tau=200, task="sr4")
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from dp_ir.evaluation.methods.parsing import parse_method
 from dp_ir.evaluation.methods.variants import local_wiener
 from dp_ir.networks.fast_sr import FastSR
 from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
 from dp_ir.restoration.chain import UnseenChainWarning
 from dp_ir.restoration.pipeline import Restoration
+from tiny import tiny_restoration
 
 OBSERVATION = Observation("set", "one", torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)))
 
@@ -25,16 +25,11 @@ OBSERVATION = Observation("set", "one", torch.rand(1, 3, 9, 7, generator=torch.G
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("variants") / "bundle"
-    torch.manual_seed(0)
-    networks = {
-        "restorer": FastSR(channels=8, blocks=1),
-        "denoiser": UNetDenoiser(channels=(8, 16), blocks=(1, 1), encoding=8),
-        "fusion": FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8),
-    }
-    for network in networks.values():
+    made = tiny_restoration(tau=200, steps=2, precision="float32")
+    for network in made.networks.values():
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
-    Restoration.from_parts(**networks, tau=200, steps=2, precision="float32").save_pretrained(folder)
+    made.save_pretrained(folder)
     return folder
 
 

@@ -1,8 +1,6 @@
 """`benchmarks/fusion_study.py` with tiny networks: its table, and what it trains anew."""
 
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,21 +8,12 @@ import torch
 
 from dp_ir.checkpoints import save_network
 from dp_ir.errors import DataError
-from dp_ir.networks.fast_sr import FastSR
-from dp_ir.networks.fusion_fast import FastFusion
-from dp_ir.networks.unet_denoiser import UNetDenoiser
-from dp_ir.restoration.pipeline import Restoration
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from tiny import tiny_bundle, tiny_fusion
 
 
 @pytest.fixture
-def study(monkeypatch, settings):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    spec = importlib.util.spec_from_file_location("benchmark_fusion_study", BENCHMARKS / "fusion_study.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+def study(benchmark, monkeypatch, settings):
+    module = benchmark("fusion_study")
     tiny = ["network.config.channels=[8,8]", "network.config.blocks=[1,1,1]", "network.config.encoding=8"]
     sizes = ["data.patch=36", "data.validation_crop=36", "optim.batch=2", "data.validation_images=1"]
     begin = [setting for setting in settings if not setting.startswith("data.clean=")]
@@ -41,13 +30,8 @@ def study(monkeypatch, settings):
 @pytest.fixture
 def options(study, photos, squeezenet, tmp_path):
     torch.manual_seed(0)
-    fusion = FastFusion(channels=(8, 8), blocks=(1, 1, 1), encoding=8)
-    Restoration.from_parts(
-        restorer=FastSR(channels=8, blocks=1),
-        denoiser=UNetDenoiser(channels=(8, 8), blocks=(1, 1), encoding=8),
-        fusion=fusion,
-        device="cpu",
-    ).save_pretrained(tmp_path / "bundle")
+    fusion = tiny_fusion()
+    tiny_bundle(tmp_path / "bundle", fusion=fusion)
     save_network(tmp_path / "start.safetensors", fusion, kind="fusion")
     given = {
         "data": photos,

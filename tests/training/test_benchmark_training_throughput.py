@@ -1,27 +1,17 @@
 """`benchmarks/training_throughput.py`: the best share of each recipe, and the bar that it must reach."""
 
-import importlib.util
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 
 from dp_ir.training.trainer import Progress
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.mark.parametrize(
     ("shares", "best", "reached"), [([None, 0.3, 0.62, 0.5], 0.62, True), ([0.2, 0.54], 0.54, False)]
 )
-def test_the_best_share_must_reach_the_bar(monkeypatch, tmp_path, shares, best, reached):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    path = BENCHMARKS / "training_throughput.py"
-    spec = importlib.util.spec_from_file_location("benchmark_training_throughput", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+def test_the_best_share_must_reach_the_bar(benchmark, monkeypatch, tmp_path, shares, best, reached):
+    module = benchmark("training_throughput")
     asked = []
 
     def train(kind, recipe, changes, out, *, watch):
