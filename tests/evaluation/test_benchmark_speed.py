@@ -37,14 +37,6 @@ def test_networks_and_restoration_are_timed(speed, bundle):
     assert figures["restoration"] > figures["denoiser"]
 
 
-def test_the_fastest_run_counts_and_the_first_does_not(speed, monkeypatch):
-    clock = iter([0.0, 3.0, 10.0, 11.0, 20.0, 22.0])
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
-    runs = []
-    assert speed.seconds(lambda: runs.append(None), 3) == 1.0
-    assert len(runs) == 4
-
-
 def test_peers_run_with_the_plain_networks(speed, bundle, monkeypatch):
     monkeypatch.setattr(speed, "CALLS", 4)
     pair = argparse.Namespace(observation=torch.rand(1, 3, 8, 10), name="a")

@@ -178,8 +178,9 @@ def test_no_such_folder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("lpips-alex", r"AlexNet.*no route.*alexnet-owt-7be5be79\.pth"),
-        ("fid", rf"Inception.*no route.*{INCEPTION_FILE}"),
+        ("lpips-alex", r"AlexNet.*no route.*internet.*alexnet-owt-7be5be79\.pth.*--weights"),
+        ("lpips-vgg", r"VGG16.*no route.*internet.*vgg16-397923af\.pth.*--weights"),
+        ("fid", rf"Inception.*no route.*internet.*{INCEPTION_FILE}.*--weights"),
     ],
 )
 def test_no_internet(monkeypatch, weights, name, sentence):

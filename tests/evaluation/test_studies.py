@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from dp_ir.errors import DataError
-from dp_ir.evaluation.ablations.studies import STUDIES, Subject, draw
+from dp_ir.evaluation.ablations.studies import STUDIES, Subject
+from dp_ir.evaluation.ablations.study_plots import draw
 from dp_ir.evaluation.methods.parsing import parse_method, split_method
 from dp_ir.evaluation.metrics.metric import MetricInfo
 from dp_ir.evaluation.runner.results import MethodInfo, Record, Results

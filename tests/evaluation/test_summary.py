@@ -8,7 +8,8 @@ import pytest
 
 from dp_ir.errors import DataError
 from dp_ir.evaluation.metrics.metric import MetricInfo
-from dp_ir.evaluation.report.summary import protocols, summarise, tables
+from dp_ir.evaluation.report.summary import summarise
+from dp_ir.evaluation.report.summary_tables import protocols, tables
 from dp_ir.evaluation.runner.results import MethodInfo, Record, Results, SetRecord
 
 PSNR = MetricInfo("PSNR-Y", "PSNR-Y: how", True, 2)

@@ -87,7 +87,8 @@ def ablate(
     from dataclasses import replace
 
     from dp_ir.evaluation.ablations.fusion_forms import estimate_table
-    from dp_ir.evaluation.ablations.studies import STUDIES, Subject, draw
+    from dp_ir.evaluation.ablations.studies import STUDIES, Subject
+    from dp_ir.evaluation.ablations.study_plots import draw
     from dp_ir.evaluation.report.output_files import to_report
     from dp_ir.tasks.registry import get_task
 

@@ -19,7 +19,8 @@ from dp_ir.evaluation.metrics.metric import MetricInfo
 from dp_ir.evaluation.report.document import Report, Table, format_cell
 from dp_ir.evaluation.report.page import results_page
 from dp_ir.evaluation.report.plots import Axis, Point, Series, curves, plane
-from dp_ir.evaluation.report.summary import protocols, summarise, tables
+from dp_ir.evaluation.report.summary import summarise
+from dp_ir.evaluation.report.summary_tables import protocols, tables
 from dp_ir.evaluation.runner.results import MethodInfo, RankHistogram, Record, Results, SetRecord
 from dp_ir.evaluation.runner.stored_paths import safe_name
 from dp_ir.part_files import replace_text
