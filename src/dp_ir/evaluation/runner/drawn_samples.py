@@ -25,7 +25,7 @@ from dp_ir.evaluation.metrics.spread import (
     unevenness,
 )
 from dp_ir.evaluation.runner.described import Described
-from dp_ir.evaluation.runner.evaluation_worker import measured
+from dp_ir.evaluation.runner.evaluation_worker import metric_values
 from dp_ir.evaluation.runner.image_records import (
     fingerprint,
     read_json,
@@ -102,7 +102,7 @@ def measure_samples(
     reasons: dict[str, str] = {}
     if missing or (spreads and not known["spreads"]):
         samples, true = torch.cat([load_rgb(path) for path in files]), pair()
-        values, reasons = measured(missing, samples, true)
+        values, reasons = metric_values(missing, samples, true)
         known["values"] |= values
         if spreads and not known["spreads"]:
             bits = stored_bits(true.camera)

@@ -123,7 +123,7 @@ class EvaluationWorker:
             record = self._made(job, pair, path)
         reasons: dict[str, str] = {}
         if record.error is None and (metrics := self.missing(job, record)):
-            values, reasons = measured(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
+            values, reasons = metric_values(metrics, load_rgb(path), pair or self.datasets[job.dataset][job.image])
             record = replace(record, values={**record.values, **values})
         write_record(path.with_suffix(".json"), record)
         return record, reasons
@@ -222,7 +222,9 @@ def _do(job: Job) -> tuple[ImageRecord, dict[str, str]]:
     return _worker.do(job)
 
 
-def measured(metrics: Sequence[Metric], output: Tensor, pair: ImagePair) -> tuple[dict[str, float], dict[str, str]]:
+def metric_values(
+    metrics: Sequence[Metric], output: Tensor, pair: ImagePair
+) -> tuple[dict[str, float], dict[str, str]]:
     """Values by protocol, and reasons by name of the metrics that do not take these images."""
     values, reasons = {}, {}
     for metric in metrics:
