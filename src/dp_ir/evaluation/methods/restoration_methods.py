@@ -16,7 +16,7 @@ from dp_ir.evaluation.methods.method import Method, Observation, Output, identit
 from dp_ir.evaluation.methods.method_settings import number, read_settings, whole_number
 from dp_ir.image.demosaicking import demosaick_bilinear
 from dp_ir.image.picture import Picture, to_tensor
-from dp_ir.restoration.pipeline import Restoration
+from dp_ir.restoration.pipeline import Restoration, RestorationResult
 from dp_ir.restoration.precision import Precision, pick_device, uses_bfloat16
 from dp_ir.restoration.sources import LOADERS, restoration_of
 
@@ -81,9 +81,12 @@ class RestorationMethod:
 
     def __call__(self, observation: Observation, seed: int) -> Output:
         """Restore one observation; raises DPIRError as `Restoration` does."""
-        result = self.restoration(observation.input, seed=seed)
+        result = self._restored(observation, seed)
         image = to_tensor(result.image) if isinstance(result.image, Picture) else result.image
         return Output(image, {kind: count for kind, count in result.nfe.items() if count})
+
+    def _restored(self, observation: Observation, seed: int) -> RestorationResult:
+        return self.restoration(observation.input, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from dp_ir.checkpoints.guard import GuardedNetwork
 from dp_ir.degradation.bicubic import imresize
 from dp_ir.errors import DataError
-from dp_ir.evaluation.methods.method import Method, Observation, Output, identity_text
+from dp_ir.evaluation.methods.method import Method, Observation, identity_text
 from dp_ir.evaluation.methods.method_settings import read_settings
 from dp_ir.evaluation.methods.restoration_methods import RestorationMethod, bundle_method
 from dp_ir.restoration.chain import UnseenChainWarning
@@ -26,48 +26,32 @@ _WINDOW = 5  # of the local Wiener filter
 
 
 @dataclass(frozen=True, eq=False)
-class ChangedRestoration:
+class ChangedRestoration(RestorationMethod):
     """A restoration with one thing changed; in everything else it is the method that it was made from.
 
     Args:
-        method: the restoration as it is.
         change: what is changed, a text that decides it.
         run: (observation (1, 3, h, w), seed) -> result.
     """
 
-    method: RestorationMethod
-    change: str
-    run: Callable[[Tensor, int], RestorationResult]
+    change: str = ""
+    run: Callable[[Tensor, int], RestorationResult] | None = None
 
-    @property
-    def name(self) -> str:
-        """As in tables."""
-        return self.method.name
+    @classmethod
+    def of(
+        cls, method: RestorationMethod, change: str, run: Callable[[Tensor, int], RestorationResult]
+    ) -> ChangedRestoration:
+        """The method with that change."""
+        return cls(method.name, method.restoration, method.precision, change, run)
 
     @property
     def identity(self) -> str:
         """That of the restoration, and the change."""
-        return identity_text("changed", method=self.method.identity, change=self.change)
+        return identity_text("changed", method=super().identity, change=self.change)
 
-    @property
-    def networks(self) -> Mapping[str, Any]:
-        """Those of the restoration."""
-        return self.method.networks
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """As for the restoration."""
-        return self.method.trained
-
-    @property
-    def draws(self) -> bool:
-        """As for the restoration."""
-        return self.method.draws
-
-    def __call__(self, observation: Observation, seed: int) -> Output:
-        """Restore one observation; raises DPIRError as `Restoration` does."""
-        result = self.run(observation.image, seed)
-        return Output(result.image, {kind: count for kind, count in result.nfe.items() if count})
+    def _restored(self, observation: Observation, seed: int) -> RestorationResult:
+        assert self.run is not None
+        return self.run(observation.image, seed)
 
 
 def upsampled_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
@@ -84,7 +68,7 @@ def upsampled_method(name: str, source: str, settings: dict[str, str], device: s
             warnings.simplefilter("ignore", UnseenChainWarning)  # the start is what is studied
             return restoration(observation, seed=seed, start=enlarged(observation, scale))
 
-    return ChangedRestoration(method, "upsampled start", run)
+    return ChangedRestoration.of(method, "upsampled start", run)
 
 
 def weaker_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:
@@ -106,7 +90,7 @@ def weaker_method(name: str, source: str, settings: dict[str, str], device: str)
     weaker = Restoration.from_parts(
         **parts, settings=restoration.settings, device=restoration.device, precision=method.precision
     )
-    return ChangedRestoration(method, str(strengths), lambda observation, seed: weaker(observation, seed=seed))
+    return ChangedRestoration.of(method, str(strengths), lambda observation, seed: weaker(observation, seed=seed))
 
 
 def line_method(name: str, source: str, settings: dict[str, str], device: str) -> Method:

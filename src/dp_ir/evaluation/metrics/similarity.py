@@ -7,8 +7,9 @@ not torchmetrics': that pads the images, so its SSIM is another number, and take
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,30 +43,65 @@ def rgb_to_y(image: Tensor) -> Tensor:
     return ((image * weights).sum(dim=1, keepdim=True) + _Y_OFFSET) / 255.0
 
 
-def _prepare(output: Tensor, target: Tensor, channels: Channels, border: int, rounding: bool) -> tuple[Tensor, Tensor]:
-    """Both images in float64 after rounding, colour conversion and border crop, in this order."""
-    check_pair(output, target)
-    height, width = output.shape[-2:]
-    if min(height, width) <= 2 * border:
-        raise DataError(
-            f"An image of {width}x{height} has nothing left inside a border of {border} pixels; "
-            "use larger images or a smaller border."
-        )
-    prepared = []
-    for image in (output, target):
-        image = image.detach().to(device="cpu", dtype=torch.float64)
-        if rounding:
-            image = round_to_8_bit(image)
-        if channels == "y":
-            image = rgb_to_y(image)
-        prepared.append(image[..., border : height - border, border : width - border])
-    return prepared[0], prepared[1]
+@dataclass(frozen=True)
+class PixelMetric(ABC):
+    """What PSNR, SSIM and MS-SSIM share.
 
+    Args:
+        channels: "rgb" (each channel by itself, then their mean) or "y" (`rgb_to_y`).
+        border: pixels left out on every side; by custom the scale, for super-resolution.
+        rounding: clip both images to [0, 1] and round them to 8 bits first, as if read from files. Off: no clipping.
+    """
 
-def _describe(channels: Channels, border: int, rounding: bool) -> str:
-    colour = "RGB" if channels == "rgb" else "Y of BT.601 in studio range (MATLAB rgb2ycbcr)"
-    levels = "clipped and rounded to 8 bits first" if rounding else "float, neither clipped nor rounded"
-    return f"{colour}, border {border}, {levels}"
+    channels: Channels = "rgb"
+    border: int = 0
+    rounding: bool = False
+    label: ClassVar[str]
+    smallest: ClassVar[int] = 1
+    """Side of an image inside the border, in pixels."""
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return f"{self.label}-Y" if self.channels == "y" else self.label
+
+    @property
+    @abstractmethod
+    def protocol(self) -> str:
+        """How the number came about."""
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,).
+
+        Raises:
+            DataError: unequal shapes, or images that are too small.
+        """
+        check_pair(output, target)
+        height, width = output.shape[-2:]
+        rows, columns = (slice(self.border, side - self.border) for side in (height, width))
+        if min(height, width) - 2 * self.border < self.smallest:
+            raise DataError(
+                f"{self.label} needs at least {self.smallest}x{self.smallest} pixels inside the border of "
+                f"{self.border}, but the image has {width}x{height} with it; use larger images or a smaller border."
+            )
+        prepared = []
+        for image in (output, target):
+            image = image.detach().to(device="cpu", dtype=torch.float64)
+            image = round_to_8_bit(image) if self.rounding else image
+            image = rgb_to_y(image) if self.channels == "y" else image
+            prepared.append(image[..., rows, columns])
+        return self._values(*prepared)
+
+    @abstractmethod
+    def _values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Images (B, C, H, W) in float64, as they are to be compared -> values (B,)."""
+
+    @property
+    def _described(self) -> str:
+        colour = "RGB" if self.channels == "rgb" else "Y of BT.601 in studio range (MATLAB rgb2ycbcr)"
+        levels = "clipped and rounded to 8 bits first" if self.rounding else "float, neither clipped nor rounded"
+        return f"{colour}, border {self.border}, {levels}"
 
 
 HIGHEST_PSNR = 100.0
@@ -73,41 +109,26 @@ HIGHEST_PSNR = 100.0
 
 
 @dataclass(frozen=True)
-class PSNR:
+class PSNR(PixelMetric):
     """Peak signal-to-noise ratio in dB: ``-10 log10(mean squared error)`` with a peak of 1 (255 for 8-bit images).
 
-    Args:
-        channels: "rgb" (error averaged over the three channels) or "y" (`rgb_to_y`).
-        border: pixels left out on every side; by custom the scale, for super-resolution.
-        rounding: clip both images to [0, 1] and round them to 8 bits first, as if read from files. Off: no clipping.
-
-    Equal images give `HIGHEST_PSNR`, and so does what differs by less, so that every mean is a number.
+    Equal images give `HIGHEST_PSNR`, and so does what differs by less, so that every mean is a number. Arguments and
+    errors as of `PixelMetric`; in RGB the error is averaged over the three channels.
 
     Example:
         >>> PSNR(channels="y", border=4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
         tensor([100., 100.], dtype=torch.float64)
     """
 
-    channels: Channels = "rgb"
-    border: int = 0
-    rounding: bool = False
-
-    higher_is_better = True
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return "PSNR-Y" if self.channels == "y" else "PSNR"
+    label = "PSNR"
 
     @property
     def protocol(self) -> str:
         """How the number came about."""
-        return f"{self.name} in dB: {_describe(self.channels, self.border, self.rounding)}; peak 255; mean over images"
+        return f"{self.name} in dB: {self._described}; peak 255; mean over images"
 
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Outputs and targets (B, 3, H, W) in [0, 1] -> dB (B,); raises DataError for unequal shapes."""
-        first, second = _prepare(output, target, self.channels, self.border, self.rounding)
-        decibels = -10.0 * (first - second).square().mean(dim=(1, 2, 3)).log10()
+    def _values(self, output: Tensor, target: Tensor) -> Tensor:
+        decibels = -10.0 * (output - target).square().mean(dim=(1, 2, 3)).log10()
         return decibels.clamp(max=HIGHEST_PSNR)
 
 
@@ -152,96 +173,54 @@ class LinearPSNR:
 
 
 @dataclass(frozen=True)
-class SSIM:
+class SSIM(PixelMetric):
     """Structural similarity (Wang et al. 2004): Gaussian window 11x11 of sigma 1.5, K = 0.01, 0.03.
 
-    Args:
-        channels: "rgb" (mean over the channels' own SSIM) or "y" (`rgb_to_y`).
-        border: pixels left out on every side.
-        rounding: as for `PSNR`.
-
-    Only windows that lie wholly inside the image count. Raises DataError for images smaller than the window.
+    Only windows that lie wholly inside the image count. Arguments and errors as of `PixelMetric`.
     """
 
-    channels: Channels = "rgb"
-    border: int = 0
-    rounding: bool = False
-
-    higher_is_better = True
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return "SSIM-Y" if self.channels == "y" else "SSIM"
+    label = "SSIM"
+    smallest = _SSIM_WINDOW
 
     @property
     def protocol(self) -> str:
         """How the number came about."""
         return (
-            f"{self.name}: {_describe(self.channels, self.border, self.rounding)}; Gaussian window 11x11 of sigma 1.5, "
-            "K1 0.01, K2 0.03, data range 255, population covariance, windows inside the image"
+            f"{self.name}: {self._described}; Gaussian window 11x11 of sigma 1.5, K1 0.01, K2 0.03, data range 255, "
+            "population covariance, windows inside the image"
         )
 
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,); raises DataError."""
-        first, second = _prepare(output, target, self.channels, self.border, self.rounding)
-        if min(first.shape[-2:]) < _SSIM_WINDOW:
-            raise DataError(
-                f"SSIM needs at least {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels inside the border, but the image has "
-                f"{first.shape[-1]}x{first.shape[-2]}; use larger images or a smaller border."
-            )
-        return _similarity(first, second)[0]
+    def _values(self, output: Tensor, target: Tensor) -> Tensor:
+        return _similarity(output, target)[0]
 
 
 @dataclass(frozen=True)
-class MSSSIM:
+class MSSSIM(PixelMetric):
     """Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003) over five scales, each half the one before.
 
-    Args:
-        channels: "rgb" (each scale's term is the mean over the channels) or "y" (`rgb_to_y`).
-        border: pixels left out on every side.
-        rounding: as for `PSNR`.
-
     The product of the contrast-structure terms of four scales and of the SSIM of the coarsest, each to its exponent;
-    a negative term counts as 0. Windows and constants as for `SSIM`. Raises DataError for images smaller than the
-    window at the coarsest scale (176 pixels inside the border).
+    in RGB each term is the mean over the channels, and a negative one counts as 0. Windows and constants as for `SSIM`,
+    arguments and errors as of `PixelMetric`.
     """
 
-    channels: Channels = "rgb"
-    border: int = 0
-    rounding: bool = False
-
-    higher_is_better = True
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return "MS-SSIM-Y" if self.channels == "y" else "MS-SSIM"
+    label = "MS-SSIM"
+    smallest = _SSIM_WINDOW * 2 ** (len(_MS_SSIM_WEIGHTS) - 1)  # the window, at the coarsest scale
 
     @property
     def protocol(self) -> str:
         """How the number came about."""
         return (
-            f"{self.name}: {_describe(self.channels, self.border, self.rounding)}; five scales by 2x2 means, exponents "
+            f"{self.name}: {self._described}; five scales by 2x2 means, exponents "
             f"{', '.join(map(str, _MS_SSIM_WEIGHTS))}, negative terms 0, else as SSIM (Gaussian window 11x11 of sigma "
             "1.5, K1 0.01, K2 0.03, windows inside the image)"
         )
 
-    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """Outputs and targets (B, 3, H, W) in [0, 1] -> values (B,); raises DataError."""
-        first, second = _prepare(output, target, self.channels, self.border, self.rounding)
-        smallest = _SSIM_WINDOW * 2 ** (len(_MS_SSIM_WEIGHTS) - 1)
-        if min(first.shape[-2:]) < smallest:
-            raise DataError(
-                f"MS-SSIM needs at least {smallest}x{smallest} pixels inside the border, but the image has "
-                f"{first.shape[-1]}x{first.shape[-2]}; use larger images or SSIM."
-            )
-        product = torch.ones(len(first), dtype=torch.float64)
+    def _values(self, output: Tensor, target: Tensor) -> Tensor:
+        product = torch.ones(len(output), dtype=torch.float64)
         for weight in _MS_SSIM_WEIGHTS[:-1]:
-            _, contrast = _similarity(first, second)
-            product = product * contrast.clamp(min=0.0) ** weight
-            first, second = F.avg_pool2d(first, 2), F.avg_pool2d(second, 2)
-        return product * _similarity(first, second)[0].clamp(min=0.0) ** _MS_SSIM_WEIGHTS[-1]
+            product = product * _similarity(output, target)[1].clamp(min=0.0) ** weight
+            output, target = F.avg_pool2d(output, 2), F.avg_pool2d(target, 2)
+        return product * _similarity(output, target)[0].clamp(min=0.0) ** _MS_SSIM_WEIGHTS[-1]
 
 
 def _similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
