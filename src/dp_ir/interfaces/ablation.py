@@ -67,7 +67,9 @@ def ablate(
     photos: Annotated[
         Path | None, typer.Option("--photos", metavar="DIR", help="Photographs to train the fusion forms on.")
     ] = None,
-    train_steps: Annotated[int, typer.Option("--train-steps", min=1, help="Of every fusion form.")] = 6000,
+    train_steps: Annotated[
+        int, typer.Option("--train-steps", min=1, help="Training steps of every fusion form.")
+    ] = 6000,
     recipe: Annotated[
         list[str] | None, typer.Option("--recipe", metavar="KEY=VALUE", help="A change to the forms' recipe.")
     ] = None,
@@ -78,9 +80,11 @@ def ablate(
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="DIR", help="Folder with the backbones of metrics.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only so many images of each.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first image of each data set.")] = 0,
-    processes: Annotated[int, typer.Option("--processes", "-j", min=1, help="How many work side by side.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Use only the first N images of each data set.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first image of each data set.")] = 0,
+    processes: Annotated[int, typer.Option("--processes", "-j", min=1, help="Number of worker processes.")] = 1,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
 ) -> None:
     """Repeat one of the paper's experiments: a table, files as of `dp-ir evaluate`, and plots. It can be continued."""

@@ -21,12 +21,14 @@ def cost(
     sizes: Annotated[
         list[str] | None,
         typer.Option(
-            "--size", metavar="WxH", help="Of the restored image; give it several times.", show_default="1280x720"
+            "--size", metavar="WxH", help="Size of the restored image; repeat for several.", show_default="1280x720"
         ),
     ] = None,
     calls: Annotated[
         list[int] | None,
-        typer.Option("--calls", min=0, help="Sampling steps to add up; likewise.", show_default="the bundle's"),
+        typer.Option(
+            "--calls", min=0, help="Number of sampling steps; repeat for several.", show_default="the bundle's"
+        ),
     ] = None,
     measure: Annotated[
         list[str] | None,

@@ -50,19 +50,27 @@ def evaluate(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", min=2, help="Of each image, for spread-error and psnr-mean.", show_default="8"),
+        typer.Option(
+            "--samples", min=2, help="Samples of each image, for spread-error and psnr-mean.", show_default="8"
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only so many images of each.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the first image of each data set.")] = 0,
-    processes: Annotated[int, typer.Option("--processes", "-j", min=1, help="How many work side by side.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Use only the first N images of each data set.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first image of each data set.")] = 0,
+    processes: Annotated[int, typer.Option("--processes", "-j", min=1, help="Number of worker processes.")] = 1,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", metavar="NAME", help="Others are tested against it.", show_default="the first"),
+        typer.Option(
+            "--reference", metavar="NAME", help="Method that the others are tested against.", show_default="the first"
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")] = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="Of the networks: auto, float32 or bfloat16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Precision of the networks: auto, float32 or bfloat16.")
+    ] = "auto",
 ) -> None:
-    """Compare methods on data sets: tables, CSV, JSON, LaTeX and a page with crops. What is done is not done again."""
+    """Compare methods on data sets: tables, CSV, JSON, LaTeX and a page. A run that was interrupted goes on."""
     from dp_ir.evaluation.report.output_files import to_report
 
     options: dict[str, Sequence[Any]] = {

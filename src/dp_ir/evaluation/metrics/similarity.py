@@ -1,4 +1,4 @@
-"""PSNR, SSIM and MS-SSIM, each with its protocol: most arguments are about colour space, border and rounding.
+"""PSNR, SSIM and MS-SSIM, each with a protocol that states colour space, border and rounding.
 
 A metric is a small frozen object: called with outputs and targets ``(B, 3, H, W)`` in [0, 1] it gives one value per
 image, ``(B,)`` float64 on the CPU, and its `protocol` says in one line how the number came about. SSIM and MS-SSIM are

@@ -1,4 +1,4 @@
-"""Places of an image worth looking at: where methods differ most, found by a program and not by an interested party."""
+"""Crops for the page: the places of an image where methods differ most."""
 
 from __future__ import annotations
 

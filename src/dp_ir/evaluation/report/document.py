@@ -1,4 +1,7 @@
-"""Tables and targets for the terminal, as Markdown and as JSON; each report carries the command that made it."""
+"""Reports: tables and targets for the terminal, as Markdown and as JSON, with the command that made them.
+
+The writers are thirty lines of our own: pandas would be a large dependency, and ranks no cells.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Running methods on data sets and judging what they make: everything stored, nothing done twice.
+"""`evaluate` runs methods on data sets, stores their outputs and measures them; nothing is done twice.
 
-Every output is stored as an 8-bit PNG (of a burst 16-bit) and judged from that file, so a method that is run here and a
-folder of images that another program made are judged alike. Image i of a data set has the seed ``seed + i``, and
+Every output is stored as an 8-bit PNG (of a burst 16-bit) and measured from that file, so a method that is run here and
+a folder of images that another program made are treated alike. Image i of a data set has the seed ``seed + i``, and
 sample j of it, where a metric asks for several, the one that `Restoration` gives it.
 """
 

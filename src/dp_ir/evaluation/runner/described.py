@@ -1,4 +1,4 @@
-"""What a comparison must know of each method before it begins, without holding all their networks in memory."""
+"""`describe` loads each method once before a comparison begins, and keeps what is known of it but not its networks."""
 
 from __future__ import annotations
 

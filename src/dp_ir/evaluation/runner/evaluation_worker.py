@@ -1,4 +1,4 @@
-"""Doing the single pieces of a comparison: one method on one image, here or in several processes."""
+"""A worker runs one method on one image at a time and measures what it made, in this process or in several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept beside each stored image, so that a run that ended at any moment goes on without doing anything twice.
+"""The record beside each stored image: with it a run that ended at any moment goes on without doing anything twice.
 
 A JSON file per method and image tells what the image was made of and what the metrics said of it. It counts only where
 it fits: the image's values while the image and its target are the same, the image while method, data and seed are.

@@ -1,4 +1,4 @@
-"""Where a comparison keeps its images, so that those who write them and those who show them agree.
+"""Paths of the images that a comparison stores: the run writes them, the page shows them.
 
 ``OUT/images/<method>/<dataset>/<image>.png``, with the folders ``_target`` and ``_observation`` beside the methods, and
 further samples of an image in ``OUT/samples/<method>/<dataset>/<image>/<number>.png``.
