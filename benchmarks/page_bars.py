@@ -10,6 +10,7 @@ JSON per figure: the name, what was measured, and the bar.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import shutil
@@ -69,21 +70,25 @@ def wait_until_done(page: Page) -> None:
     page.wait_for_timeout(2000)  # the tiles
 
 
+def keep(page: Page, path: Path, **options: bool) -> None:
+    Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB").save(path, quality=88)
+
+
 def take_pictures(browser: Browser, address: str, photo: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     page = opened(browser, address, SIZES["desktop"], "light")
-    page.screenshot(path=folder / "welcome.png")
+    keep(page, folder / "welcome.webp")
     page.set_input_files("#files", photo)
     wait_until_done(page)
     page.click("#unsure")
     page.wait_for_selector("#legend:not([hidden])")
     page.wait_for_timeout(1000)
-    page.screenshot(path=folder / "unsure.png")
+    keep(page, folder / "unsure.webp")
     for name, size in SIZES.items():
         for scheme in ("light", "dark"):
             page = opened(browser, address, size, scheme)
             wait_until_done(page)
-            page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+            keep(page, folder / f"{name}-{scheme}.webp", full_page=True)
 
 
 def measure(browser: Browser, address: str, folder: Path, megapixels: float) -> None:
