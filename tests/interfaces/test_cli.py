@@ -16,6 +16,7 @@ import dp_ir as package
 from dp_ir.batch.plan import FORMATS
 from dp_ir.checkpoints import KINDS
 from dp_ir.diffusion.samplers import SAMPLERS
+from dp_ir.diffusion.schedule import Spacing
 from dp_ir.interfaces import cli, options, restore
 from dp_ir.networks.fast_fusion.model import FastFusion
 from dp_ir.runtime.precision import Precision
@@ -74,8 +75,9 @@ def test_help_says_that_lpips_is_also_trained_on(dp_ir):
     assert "also train on its features" in text
 
 
-def test_names_in_help_are_those_of_the_floors():
-    assert {item.value for item in restore.SamplerName} == set(SAMPLERS)
+def test_names_in_help_are_those_of_the_packages():
+    assert {item.value for item in options.SamplerName} == set(SAMPLERS)
+    assert {item.value for item in options.SpacingName} == set(get_args(Spacing))
     assert {item.value for item in restore.FormatName} == set(FORMATS)
     assert {item.value for item in options.PrecisionName} == set(get_args(Precision))
     assert {item.value for item in cli.KindName} == set(KINDS)

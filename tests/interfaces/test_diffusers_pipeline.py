@@ -153,7 +153,7 @@ def test_parts_can_be_replaced_on_loading(folder, restoration):
         DPIRPipeline.from_pretrained(folder, denoiser=other, settings={"tau": 200, "steps": 2, "sigma_min": 0.05})
     )
     expected = Restoration.from_parts(
-        **{**_networks(restoration), "denoiser": other.module},
+        **{**_networks(restoration), "denoiser": other.network},
         **{"tau": 200, "steps": 2, "sigma_min": 0.05, "eta": 0.3},
         device="cpu",
         precision="float32",
