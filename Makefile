@@ -26,7 +26,7 @@ test: $(VENV)/.dp-ir-dev ## Run lint, types, the check of the import order, and 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest # tiny networks are quickest on one thread
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile # tiny networks are quickest on one thread
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 		|| echo 'The page was not tried in a browser, for want of one: install the package chromium.'
 
