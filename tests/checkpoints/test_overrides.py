@@ -65,7 +65,7 @@ def test_every_field_of_the_contract_can_be_stated_and_the_probe_left_out():
         ("sigma_input=cat", ["sigma, variance, map, none"]),
         ("supports_bfloat16=maybe", ["yes or no"]),
         ("tiling=best", ["supported, discouraged"]),
-        ("value_rage=0,1", ["nearest: value_range", "KEY is one of scale, channels"]),
+        ("value_rage=0,1", ["nearest: value_range", "KEY is one of scale, input"]),
         ("value_range", ["expected KEY=VALUE"]),
         ("=", ["KEY is one of"]),
         ("", ["KEY is one of"]),

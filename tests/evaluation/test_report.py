@@ -61,16 +61,16 @@ def test_json_is_strict_and_complete():
     assert content["command"] == "python make.py --all"
 
 
-def test_csv_has_every_cell_and_unrounded_bars():
+def test_csv_has_every_cell_and_unrounded_targets():
     report = example()
     report.tables.append(Table("Numbers", ["name"], [["of the same title"]]))
     cells = list(csv.DictReader(io.StringIO(report.to_csv())))
-    assert {cell["table"] for cell in cells} == {"Bars", "Numbers"}
+    assert {cell["table"] for cell in cells} == {"Targets", "Numbers"}
     found = {(cell["table"], cell["row"], cell["column"]): cell["value"] for cell in cells}
     assert len(found) == len(cells) == 2 * 8 + 2 * 2 + 1
-    assert found["Bars", "0", "measured"] == "31.234"
-    assert (found["Bars", "1", "what"], found["Bars", "1", "measured"]) == ("a|b", "")
-    assert (found["Bars", "0", "passed"], found["Bars", "1", "passed"]) == ("True", "False")
+    assert found["Targets", "0", "measured"] == "31.234"
+    assert (found["Targets", "1", "what"], found["Targets", "1", "measured"]) == ("a|b", "")
+    assert (found["Targets", "0", "passed"], found["Targets", "1", "passed"]) == ("True", "False")
     assert found["Numbers", "0", "value"] == "1.23456"
     assert (found["Numbers", "1", "name"], found["Numbers", "1", "value"]) == ("none", "")
     assert found["Numbers", "2", "name"] == "of the same title"

@@ -52,10 +52,9 @@ def _sampling(name: str, **known: Any) -> Any:
     setting = SETTINGS[name]
     return typer.Option(
         f"--{name.replace('_', '-')}",
-        min=setting.least,
         help=setting.meaning,
         show_default="the bundle's",
-        **{"rich_help_panel": SAMPLING, **known},
+        **{"min": setting.least, "rich_help_panel": SAMPLING, **known},
     )
 
 
@@ -68,7 +67,7 @@ SamplerOption = Annotated[SamplerName | None, _sampling("sampler")]
 SpacingOption = Annotated[SpacingName | None, _sampling("spacing")]
 EtaOption = Annotated[float | None, _sampling("eta")]
 SigmaMinOption = Annotated[float | None, _sampling("sigma_min")]
-DetailOption = Annotated[float | None, _sampling("detail", metavar="0..1", rich_help_panel=None)]
+DetailOption = Annotated[float | None, _sampling("detail", metavar="0..1", min=None, rich_help_panel=None)]
 
 QualityOption = Annotated[
     int | None,
