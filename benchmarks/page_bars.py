@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -28,7 +30,7 @@ import dp_ir.interfaces.web
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-PATIENCE = 3_600_000  # milliseconds
+PATIENCE = 600_000  # milliseconds
 FRAMES = """() => new Promise((resolve) => {
   const divider = document.getElementById("divider");
   const canvas = document.getElementById("canvas").getBoundingClientRect();
@@ -47,6 +49,20 @@ FRAMES = """() => new Promise((resolve) => {
 
 def say(name: str, measured: float, bar: str) -> None:
     print(json.dumps({"what": name, "measured": round(measured, 3), "bar": bar}), flush=True)
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of a server without photos, whose networks are loaded."""
+    command = [sys.executable, "-u", "-m", "dp_ir", "serve", "--no-open", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            found = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
+            assert found
+            time.sleep(20)
+            yield found[0]
+        finally:
+            server.terminate()
 
 
 def opened(browser: Browser, address: str, size: tuple[int, int], scheme: str) -> Page:
@@ -104,8 +120,10 @@ def measure(browser: Browser, address: str, folder: Path, megapixels: float) -> 
     large = folder / "large.jpg"
     source.resize((4000, 3000), Image.Resampling.BICUBIC).save(large, quality=90)
     begun = time.perf_counter()
-    page.set_input_files("#files", large)
-    page.wait_for_selector("#before-chip:not([hidden])")
+    with page.expect_response(lambda answer: answer.url.endswith("/api/preview")) as preview:
+        page.set_input_files("#files", large)
+    preview.value.finished()
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     say("preview of a JPEG of 12 megapixels, s", time.perf_counter() - begun, "< 2")
     page.click("#cancel")
     small = folder / "small.jpg"
@@ -131,24 +149,15 @@ def main() -> int:
     if chromium is None:
         print("There is no Chromium on this machine: install the package chromium.", file=sys.stderr)
         return 1
-    command = [sys.executable, "-u", "-m", "dp_ir", "serve", "--no-open", "--port", "0"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
-        sync_playwright() as playwright,
-    ):
-        try:
-            found = re.search(r"http://\S+", server.stdout.readline() if server.stdout else "")
-            assert found
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE)
-            time.sleep(20)  # the networks are loaded meanwhile
-            if options.pictures is not None:
-                take_pictures(browser, found[0], options.photo, options.pictures)
-            if options.result_megapixels is not None:
-                measure(browser, found[0], Path(folder), options.result_megapixels)
-            browser.close()
-        finally:
-            server.terminate()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE)
+        if options.result_megapixels is not None:
+            with served() as address:
+                measure(browser, address, Path(folder), options.result_megapixels)
+        if options.pictures is not None:
+            with served() as address:
+                take_pictures(browser, address, options.photo, options.pictures)
+        browser.close()
     return 0
 
 
