@@ -18,7 +18,9 @@ from dp_ir.image.picture.picture import Picture, to_tensor
 from dp_ir.image.raw.demosaicking import demosaick_bilinear
 from dp_ir.restoration.pipeline import Restoration, RestorationResult
 from dp_ir.restoration.replacement import LOADERS, restoration_of
+from dp_ir.runtime.engines import run_by
 from dp_ir.runtime.precision import Precision, pick_device, uses_bfloat16
+from dp_ir.sampling_settings import SETTINGS
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class RestorationMethod:
     def identity(self) -> str:
         """Settings, networks and precision."""
         restoration = self.restoration
-        settings = {key: value for key, value in asdict(restoration.settings).items() if key not in _SAYS_NOTHING}
+        settings = {name: getattr(restoration.settings, name) for name in SETTINGS}
         return identity_text(
             "bundle",
             settings=settings,
@@ -173,9 +175,8 @@ def restorer_method(name: str, source: str, settings: dict[str, str], device: st
     own = {key: text for key, text in settings.items() if key in _OF_RESTORERS}
     values = read_settings("restorer", own, _OF_RESTORERS)
     precision: Any = values.get("precision", "auto")
-    guarded = load_restorer(source, **stated)
     where = pick_device(device)
-    network = LoadedNetwork("restorer", guarded, guarded.info, device=where, bfloat16=uses_bfloat16(precision, where))
+    network = run_by("torch", load_restorer(source, **stated), device=where, precision=precision)
     return RestorerMethod(name, network, values.get("frames"))
 
 
@@ -187,13 +188,10 @@ def bicubic_method(name: str, source: str, settings: dict[str, str], device: str
 
 _NETWORKS = ("restorer", "denoiser", "fusion")
 _OF_RESTORERS: dict[str, Callable[[str], Any]] = {"precision": str, "frames": whole_number}
-_CHAIN: dict[str, Callable[[str], Any]] = {
-    "tau": number,
-    "steps": whole_number,
-    "sampler": str,
-    "eta": float,
-    "spacing": str,
-    "sigma_min": float,
-    "detail": float,
+_READERS: dict[tuple[type, ...], Callable[[str], Any]] = {
+    (int,): whole_number,
+    (int, float): number,  # whole where it can be, as bundles have it
+    (float, int): float,
+    (str,): str,
 }
-_SAYS_NOTHING = {"quality", "licence", "task"}  # settings that leave the images as they are
+_CHAIN = {name: _READERS[setting.types] for name, setting in SETTINGS.items() if name != "schedule"}
