@@ -2,7 +2,7 @@ r"""Published networks through our loader, against their published figures.
 
     python benchmarks/published.py --data DATA --networks NETWORKS --write results/published.md
 
-NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.pth (cszn/FFDNet) and
+NETWORKS holds rlfn_x4.pth (bytedance/RLFN), craft_x4.pth (AVC2-UESTC/CRAFT-SR), ffdnet_color.pth (cszn/KAIR) and
 dncnn_25.pth (cszn/KAIR); those that are missing are left out. DATA holds Set5 (HR, LR_x4) and CBSD68.
 """
 

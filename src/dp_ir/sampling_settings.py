@@ -1,13 +1,16 @@
 """How samples are drawn: each setting once, with its type, range and meaning.
 
-Bundles, cards, Python keywords, options of the command line, records of batches, methods of an evaluation and what is
-exported are made from these fields. Nothing is imported here that takes time.
+Bundles, cards, options of the command line, records of batches, methods of an evaluation and what is exported are made
+from these fields. Nothing is imported here that takes time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
+
+Spacing = Literal["log-sigma", "uniform-t"]
+"""How the noise levels of the steps are spread, see `NoiseSchedule.sigma_grid`."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,6 @@ class Setting:
         meaning: one or two sentences.
         types: that a file may have it in.
         least: smallest value, where it is a number.
-        most: largest value.
         choices: the values it may have, where these are few.
         trained: whether it belongs to the chain of calls that a fusion may have been trained through.
     """
@@ -26,7 +28,6 @@ class Setting:
     meaning: str
     types: tuple[type, ...]
     least: float | None = None
-    most: float | None = None
     choices: tuple[str, ...] = ()
     trained: bool = True
 
@@ -66,7 +67,7 @@ class SamplingSettings:
         "log-sigma",
         "How the noise levels of the steps are spread.",
         str,
-        choices=("log-sigma", "uniform-t"),
+        choices=get_args(Spacing),
     )
     sigma_min: float = _setting(0.01, "Last noise level before 0, in units of [0, 1] images.", float, int, least=0)
     eta: float = _setting(0.0, "Fresh noise per step, 0 (none) to 1 (ancestral).", float, int, least=0)
@@ -76,7 +77,6 @@ class SamplingSettings:
         "have looked like.",
         *(float, int),
         least=0,
-        most=1,
         trained=False,
     )
 

@@ -1,4 +1,4 @@
-"""The command line itself: quick help, version, `info`, `train`, and names that must not drift from their floors."""
+"""The command line itself: quick help, version, `info`, `train`, and names that must not drift from their packages."""
 
 import json
 import subprocess

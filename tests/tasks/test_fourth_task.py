@@ -81,13 +81,13 @@ def run_the_commands(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
     assert len(list((workplace / "set" / "lq").iterdir())) == 8
 
 
-def test_no_floor_below_the_tasks_knows_one_by_name() -> None:
+def test_no_package_below_the_tasks_knows_one_by_name() -> None:
     """Not the whole truth, but what a slip would look like: a name of a task in quotes, outside of docstrings."""
     root = ROOT / "src" / "dp_ir"
-    below = ("diffusion", "networks", "image", "degradation", "datasets", "checkpoints", "restoration")
+    below = ("diffusion", "networks", "image", "degradation", "datasets", "checkpoints", "runtime", "restoration")
     names = TASKS.keys() - {"burst"}  # which is also what goes into a network, see `NetworkInfo.input`
     slips = []
-    for file in (path for floor in below for path in (root / floor).rglob("*.py")):
+    for file in (path for package in below for path in (root / package).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and node.value in names:

@@ -35,6 +35,7 @@ class LoadedNetwork(nn.Module):
         device: where it is moved; None leaves it where it is, which is the CPU for a function.
         bfloat16: run in bfloat16 autocast, if the network allows it.
         run: what is called in the module's place, such as the same network in another engine.
+        smallest: side of the images that `run` takes, where it is more than the module needs.
 
     Examples:
         >>> double = LoadedNetwork("restorer", lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, 3))
@@ -52,6 +53,7 @@ class LoadedNetwork(nn.Module):
         device: torch.device | str | None = None,
         bfloat16: bool = False,
         run: Callable[..., Tensor] | None = None,
+        smallest: int = 1,
     ) -> None:
         super().__init__()
         info = info_of(module) if info is None else info
@@ -60,6 +62,7 @@ class LoadedNetwork(nn.Module):
         if kind == "fusion" and info.detail is not None:
             _check_sees_the_dial(module, info)
         self.kind, self.record, self.run = kind, record, run
+        self._smallest = max(info.minimum_size, smallest)
         self.info = info if kind == "restorer" else replace(info, scale=1)
         self.module: Any = module
         self.autocast = bfloat16 and info.supports_bfloat16
@@ -150,9 +153,7 @@ class LoadedNetwork(nn.Module):
     def _pad(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         multiple = self.info.multiple_of
-        bottom, right = (
-            -(-max(side, self.info.minimum_size) // multiple) * multiple - side for side in (height, width)
-        )
+        bottom, right = (-(-max(side, self._smallest) // multiple) * multiple - side for side in (height, width))
         if not bottom and not right:
             return image
         mode = "reflect" if bottom < height and right < width else "replicate"

@@ -109,10 +109,10 @@ def _load(kind: Kind, source: Source, revision: str | None, probe: bool, stated:
     _check_purpose(kind, network, info)
     if record is not None and isinstance(network, nn.Module):
         record = describe(network, kind=kind, card=record.card, info=info)
-    guarded = LoadedNetwork(kind, network, info, record=record)
+    loaded = LoadedNetwork(kind, network, info, record=record)
     if probe:
-        check_units(guarded, stacklevel=4)  # where load_restorer or load_denoiser was called
-    return guarded
+        check_units(loaded, stacklevel=4)  # where load_restorer or load_denoiser was called
+    return loaded
 
 
 def as_loaded(

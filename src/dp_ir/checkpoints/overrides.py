@@ -108,18 +108,18 @@ _PROBE = "probe"
 _WHOLE = "a whole number of at least 1"
 _BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _TILINGS: dict[str, Any] = {word: word for word in get_args(Tiling)}
-_KINDS: dict[str, Any] = {word: word for word in INPUTS}
-_INPUTS: dict[str, Any] = {word: word for word in SIGMA_INPUTS}
+_INPUTS: dict[str, Any] = {word: word for word in INPUTS}
+_SIGMA_INPUTS: dict[str, Any] = {word: word for word in SIGMA_INPUTS}
 
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "scale": (f"{_WHOLE}, or none for whatever it returns", _or_none(_whole)),
-    "input": (f"one of {', '.join(INPUTS)}", _one_of(_KINDS)),
+    "input": (f"one of {', '.join(INPUTS)}", _one_of(_INPUTS)),
     "channels": (_WHOLE, _whole),
     "multiple_of": (_WHOLE, _whole),
     "minimum_size": (_WHOLE, _whole),
     "value_range": ("LOW,HIGH, such as 0,255 or -1,1", _pair),
     "sigma_range": ("LOW,HIGH in units of [0, 1] images, such as 0,50/255, or none for any level", _or_none(_pair)),
-    "sigma_input": (f"one of {', '.join(SIGMA_INPUTS)}", _one_of(_INPUTS)),
+    "sigma_input": (f"one of {', '.join(SIGMA_INPUTS)}", _one_of(_SIGMA_INPUTS)),
     "supports_bfloat16": ("yes or no", _one_of(_BOOLEANS)),
     "tiling": (f"one of {', '.join(_TILINGS)}", _one_of(_TILINGS)),
     "receptive_field": ("a whole number of pixels, or none for not known", _or_none(_whole)),

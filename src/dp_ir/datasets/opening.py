@@ -16,7 +16,7 @@ from dp_ir.errors import DataError
 def open_dataset(
     folder: str | Path, *, scale: int | None = None, degrade: Degrade | None = None, split: str | None = None
 ) -> PairedImages:
-    """Open a data set in any of the layouts above.
+    """Open a data set in any of the layouts that `datasets.layouts` lists.
 
     Files of a pair have equal names, apart from an ending such as ``_HR``, ``_LR`` or ``x4``. Targets are cropped at
     the right and the bottom to a multiple of the scale ("mod-crop"). Paired files win over a degradation.

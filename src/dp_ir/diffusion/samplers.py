@@ -96,12 +96,10 @@ class LinearSampler:
     """A sampler whose steps are known as numbers, so that it runs in memory and from disk to disk.
 
     Args:
-        name: by which bundles and the command line know it.
         steps: its steps at falling noise levels, with a share of fresh noise; None for its own share.
         eta: that share: 0 draws no noise.
     """
 
-    name: str
     steps: Callable[[Tensor, float | None], list[LinearStep]]
     eta: float
 
@@ -192,19 +190,19 @@ def _taken(
     return x
 
 
-ddpm = LinearSampler("ddpm", _ddpm_steps, eta=1.0)
+ddpm = LinearSampler(_ddpm_steps, eta=1.0)
 """Ancestral sampling (eq. 3; Ho et al., 2020): draws x_s from q(x_s | x_t, x0) with x0 the estimate; eta is 1."""
 
-ddim = LinearSampler("ddim", _ddim_steps, eta=0.0)
+ddim = LinearSampler(_ddim_steps, eta=0.0)
 """DDIM(eta) (Song et al., 2021): deterministic at eta = 0, the default, and ancestral at eta = 1."""
 
-dpmpp_2m = LinearSampler("dpmpp-2m", _dpmpp_2m_steps, eta=0.0)
+dpmpp_2m = LinearSampler(_dpmpp_2m_steps, eta=0.0)
 """DPM-Solver++(2M) (Lu et al., 2022): second order in log sigma, one call per step, deterministic; eta is 0.
 
 The first step, and a step to 0, where log sigma has no end, are of first order, that is, DDIM(0).
 """
 
-SAMPLERS: dict[str, Sampler] = {sampler.name: sampler for sampler in (ddpm, ddim, dpmpp_2m)}
+SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "dpmpp-2m": dpmpp_2m}
 """The samplers by the names that bundles and the command line use."""
 
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from dp_ir.errors import ScheduleError
+from dp_ir.sampling_settings import Spacing as Spacing
 
-Spacing = Literal["log-sigma", "uniform-t"]
 """How `NoiseSchedule.sigma_grid` spreads its noise levels."""
 
 _LARGEST_T, _MOST_STEPS = 1_000_000, 10_000  # what takes a blink, and more than anyone samples with

@@ -1,6 +1,6 @@
-"""The restoration package: the pipeline of restorer, denoiser, fusion and sampler, and batches of files.
+"""The restoration package: the pipeline of restorer, denoiser, fusion and sampler, in memory and from disk to disk.
 
-The pipeline's names are handed on when they are first used, so that planning a batch does not wait for torch.
+Its names are handed on when they are first used, so that importing the package does not wait for torch.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ def run_by(engine: Engine, network: LoadedNetwork, *, device: torch.device, prec
                 )
             session = _session(kind, module, info)
             run = lambda *values: session_call(session, values)  # noqa: E731
-    return LoadedNetwork(kind, module, model_info(info), record=record, device=device, run=run)
+    smallest = model_info(info).minimum_size
+    return LoadedNetwork(kind, module, info, record=record, device=device, run=run, smallest=smallest)
 
 
 def _compiled(network: Any, device: torch.device) -> Callable[..., Tensor]:

@@ -101,8 +101,8 @@ class Images:
             ),
         }
         if restorer is not None:
-            guarded = LoadedNetwork("restorer", restorer, device=device, bfloat16=True)
-            self._add_restored(guarded, _key(restorer), cache)
+            loaded = LoadedNetwork("restorer", restorer, device=device, bfloat16=True)
+            self._add_restored(loaded, _key(restorer), cache)
         elif settings.kind == "bridge":
             scale = self._task.scale
             self._add_restored(lambda observation: imresize(observation, scale), f"bicubic-x{scale}", cache)

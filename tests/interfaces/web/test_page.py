@@ -12,6 +12,10 @@ from PIL import Image
 from web_server import PATIENCE, photo_bytes
 
 import dp_ir.interfaces.web
+from dp_ir.image.files.writing import IMAGE_SUFFIXES
+from dp_ir.image.raw.raw_files import RAW_SUFFIXES
+from dp_ir.interfaces.web.shelf import checked_name
+from dp_ir.interfaces.web.uploads import TYPES
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
@@ -287,6 +291,18 @@ def test_the_page_is_small_and_its_own():
         named = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", path.read_text("utf-8"))
         foreign = [url for url in named if "w3.org" not in url]
         assert not foreign, path
+
+
+def test_the_page_knows_the_same_files_as_the_server():
+    accepted = re.search(r'accept="([^"]*)"', (PAGE / "index.html").read_text("utf-8"))[1].split(",")
+    assert set(accepted) == {*IMAGE_SUFFIXES, *RAW_SUFFIXES, ".gif", ".ppm", ".pgm", ".pnm"}
+    for suffix in accepted:
+        checked_name(f"a{suffix}")
+    script = (PAGE / "server.js").read_text("utf-8")
+    assert set(re.search(r"\\\.\(([\w|]+)\)\$", script)[1].split("|")) == {suffix[1:] for suffix in RAW_SUFFIXES}
+    types = dict(re.findall(r'(\w+): "(image/[\w-]+)"', script))
+    assert {f".{suffix}" for suffix in types} == set(accepted) - set(RAW_SUFFIXES)
+    assert set(types.values()) <= set(TYPES)
 
 
 def test_files_of_the_page_can_be_had(client):

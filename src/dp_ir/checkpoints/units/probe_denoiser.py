@@ -116,11 +116,11 @@ def _remaining(network: LoadedNetwork, call: _Convention, level: float) -> dict[
     """What is left of noise of this level, as a share of it, for each way to read the result."""
     info = replace(network.info, value_range=call.value_range, sigma_input=call.sigma_input)
     inner = _scaled(network.module, call.sigma_input, call.factor)
-    guarded = LoadedNetwork("denoiser", inner, info, device=network.device, bfloat16=network.autocast)
+    loaded = LoadedNetwork("denoiser", inner, info, device=network.device, bfloat16=network.autocast)
     clean = picture(_SIDE, info.channels)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0), dtype=clean.dtype, device="cpu")
     noisy = clean + level * noise
-    result = guarded(noisy.to(network.device), torch.tensor([level], device=network.device)).cpu()
+    result = loaded(noisy.to(network.device), torch.tensor([level], device=network.device)).cpu()
     low, high = call.value_range
     raw = low + (high - low) * result
     readings: dict[Reading, Tensor] = {

@@ -115,12 +115,12 @@ def _attempt(network: LoadedNetwork, value_range: Range) -> _Outcome:
 
 def _restore(network: LoadedNetwork, value_range: Range) -> _Outcome:
     info = replace(network.info, value_range=value_range)
-    guarded = LoadedNetwork("restorer", network.module, info, device=network.device, bfloat16=network.autocast)
+    loaded = LoadedNetwork("restorer", network.module, info, device=network.device, bfloat16=network.autocast)
 
     def run(scale: int) -> tuple[Tensor, Tensor, Tensor]:
         sharp = picture(scale * _SIDE if scale > 1 else _BLURRED_SIDE, info.channels)
         observation = _observe(sharp, scale)
-        return sharp, observation, guarded(observation.to(network.device)).cpu()
+        return sharp, observation, loaded(observation.to(network.device)).cpu()
 
     sharp, observation, restored = run(info.scale or 4)
     scale = restored.shape[-1] // observation.shape[-1]

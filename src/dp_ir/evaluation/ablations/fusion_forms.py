@@ -126,12 +126,12 @@ def estimate_table(bundle: str, data: Path, fusions: Mapping[str, Path]) -> Tabl
     metric = PSNR()
     networks = {name: read_network(path, "fusion")[0] for name, path in fusions.items()}
     device, bfloat16 = restorer.device, uses_bfloat16("auto", restorer.device)
-    guarded = {
+    loaded = {
         name: LoadedNetwork("fusion", network, device=device, bfloat16=bfloat16) for name, network in networks.items()
     }
     crops = photographs(data, held_out=True)
     sums: dict[str, dict[float, float]] = {
-        name: dict.fromkeys(LEVELS, 0.0) for name in ("restorer alone", "denoiser alone", *guarded)
+        name: dict.fromkeys(LEVELS, 0.0) for name in ("restorer alone", "denoiser alone", *loaded)
     }
     for number, (clean, observation) in enumerate(_observed(bundle, crops)):
         with torch.inference_mode():
@@ -140,7 +140,7 @@ def estimate_table(bundle: str, data: Path, fusions: Mapping[str, Path]) -> Tabl
                 noisy, sigma = _noisy(clean, level, number)
                 denoised = denoiser(noisy, sigma)
                 estimates = {"restorer alone": restored, "denoiser alone": denoised}
-                estimates |= {name: fuse(restored, denoised, noisy, sigma) for name, fuse in guarded.items()}
+                estimates |= {name: fuse(restored, denoised, noisy, sigma) for name, fuse in loaded.items()}
                 for name, estimate in estimates.items():
                     sums[name][level] += float(metric(estimate, clean)) / len(crops)
     rows = [

@@ -25,7 +25,6 @@ from dp_ir.evaluation.methods.method import Method, Observation, Output, identit
 from dp_ir.evaluation.methods.method_settings import read_settings
 from dp_ir.restoration.inputs import observe
 
-# What tells observation and target apart in the names of a data set, see `datasets.layouts`.
 _TAIL = re.compile(r"[._\- (]|x\d", re.IGNORECASE)  # how an ending that a program appends can begin
 
 

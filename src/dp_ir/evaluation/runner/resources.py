@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,7 +19,6 @@ from dp_ir.checkpoints.contract import NetworkInfo, info_of
 from dp_ir.checkpoints.loaded_network import LoadedNetwork
 from dp_ir.degradation.synthetic_burst import FRAMES
 from dp_ir.errors import DPIRError
-from dp_ir.extras import require
 from dp_ir.image.raw.burst import Burst
 from dp_ir.restoration.pipeline import Restoration
 
@@ -227,7 +227,7 @@ def peak_memory(device: str | torch.device = "cpu") -> Iterator[PeakMemory]:
             torch.cuda.synchronize(device)
             peak.added = max(torch.cuda.max_memory_allocated(device) - before, 0)
         return
-    process = require("psutil", "Measuring memory", "eval").Process()
+    process = psutil.Process()
     before = highest = process.memory_info().rss
     ended = threading.Event()
 

@@ -91,7 +91,7 @@ class View(BaseModel):
 
 
 class Everything(BaseModel):
-    """All photos and jobs, in their order, and the number that the events that follow count on from."""
+    """All photos and jobs, in their order."""
 
     photos: list[Photo]
     jobs: list[Job]

@@ -1,4 +1,4 @@
-"""Weight files of FFDNet (cszn/KAIR): a flat state dict. Its MATLAB files are read by `checkpoints.matconvnet`."""
+"""Weight files of FFDNet (cszn/KAIR): a flat state dict."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ class TiledNetworks:
 
 
 @contextmanager
-def _naming(guarded: LoadedNetwork) -> Iterator[None]:
+def _naming(loaded: LoadedNetwork) -> Iterator[None]:
     """Says which network failed, where it fails with an error of its own; that memory ran out is passed on as it is."""
     try:
         yield
@@ -300,7 +300,7 @@ def _naming(guarded: LoadedNetwork) -> Iterator[None]:
             raise
         text = " ".join(str(error).split())[:300].rstrip(".")
         raise NetworkContractError(
-            f"The {guarded.kind}, {type(guarded.module).__name__}, failed with {type(error).__name__} ({text}): check "
+            f"The {loaded.kind}, {type(loaded.module).__name__}, failed with {type(error).__name__} ({text}): check "
             "that it takes such images, and its multiple of the sides and minimum_size."
         ) from error
 
