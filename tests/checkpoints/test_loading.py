@@ -312,7 +312,12 @@ def test_a_python_file_gives_a_network(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("number", "gives a int"), ("missing", "gives nothing"), ("broken", "no such weights"), ("other", "no file")],
+    [
+        ("number", "gives a int"),
+        ("missing", "has no attribute"),
+        ("broken", "no such weights"),
+        ("other", "no file"),
+    ],
 )
 def test_a_python_file_that_gives_none_is_named(tmp_path, name, said):
     (tmp_path / "mine.py").write_text(MINE)

@@ -274,7 +274,7 @@ def test_nothing_else_is_served(address, path):
     assert answer.split()[1] in (b"404", b"400"), answer[:200]
 
 
-def test_a_queue_outlives_its_server(tmp_path):
+def test_a_queue_outlives_its_server_and_is_one_servers(tmp_path, dp_ir):
     with (
         serving("--keep", tmp_path, end=signal.SIGKILL) as address,
         Client(base_url=address, timeout=PATIENCE) as client,
@@ -285,6 +285,9 @@ def test_a_queue_outlives_its_server(tmp_path):
         until(lambda: client.get(f"/api/jobs/{jobs[0]}").json()["state"] == "running")
         client.post("/api/jobs/" + jobs[0] + "/spread")  # of what is not done: nothing
     with serving("--keep", tmp_path) as address, Client(base_url=address, timeout=PATIENCE) as client:
+        second = dp_ir("serve", "--no-open", "--port", 0, "--keep", tmp_path)
+        assert second.exit_code == 1
+        assert "Another server works in" in second.stderr
         found = client.get("/api/jobs").json()
         assert [photo["id"] for photo in found["photos"]] == [slow, *names]
         assert [job["id"] for job in found["jobs"]] == jobs
@@ -294,9 +297,14 @@ def test_a_queue_outlives_its_server(tmp_path):
     assert kept in [path.read_bytes() for path in tmp_path.rglob("*-restored.jpg")]
 
 
-def test_without_keep_nothing_stays_and_strangers_need_the_token(tmp_path):
-    with serving("--host", "0.0.0.0", TMPDIR=str(tmp_path)) as address:
-        base, token = address.replace("0.0.0.0", "127.0.0.1").split("?token=")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_without_keep_nothing_stays_and_strangers_need_the_token(tmp_path, end):
+    killed = tmp_path / "dp-ir-server-killed"
+    killed.mkdir()
+    (killed / "photo.jpg").touch()
+    with serving("--host", "0.0.0.0", end=end, TMPDIR=str(tmp_path)) as address:
+        assert not killed.exists()
+        base, token = address.split("?token=")
         assert httpx.get(base).status_code == 401
         with Client(base_url=base, timeout=PATIENCE, headers={"authorization": f"Bearer {token}"}) as client:
             assert client.upload(photo_bytes()).status_code == 201

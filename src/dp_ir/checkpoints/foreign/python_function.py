@@ -51,7 +51,7 @@ def network_of(source: str) -> Any:
     if not path.is_file():
         raise CheckpointError(f"There is no file '{path}' with {name}: name an existing one.")
     try:
-        found = getattr(run_file(path), name, None)
+        found = getattr(run_file(path), name)
         made = found() if callable(found) and not isinstance(found, nn.Module) and _needs_nothing(found) else found
     except Exception as error:  # the file may fail in any way
         raise CheckpointError(

@@ -80,7 +80,7 @@ class Gate:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and given and self._matches(given):
             response = RedirectResponse("/", 303)
-            response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            response.set_cookie(COOKIE, self._token, httponly=True, samesite="lax")
             return response
         if self._matches(headers.get("authorization", "").removeprefix("Bearer ")) or self._matches(_cookie(headers)):
             return None

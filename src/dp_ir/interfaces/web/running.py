@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import signal
 import socket
 import tempfile
 import webbrowser
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 import typer
 import uvicorn
 from fastapi import FastAPI
+from filelock import FileLock, Timeout
 
 from dp_ir.errors import DPIRError
 from dp_ir.interfaces.web.app import Limits, make_app
 from dp_ir.interfaces.web.gate import LOCAL
 from dp_ir.interfaces.web.work import Settings
+
+_PREFIX, _LOCK = "dp-ir-server-", ".lock"
 
 
 def run(host: str, port: int, keep: Path | None, settings: Settings, limits: Limits, *, open_page: bool) -> None:
@@ -38,12 +44,17 @@ def run(host: str, port: int, keep: Path | None, settings: Settings, limits: Lim
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(host, port))
         if keep is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dp-ir-")))
+            _remove_left_overs()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
         else:
             folder = keep
+            if keep.exists() and not keep.is_dir():
+                raise DPIRError(f"--keep {keep} is a file: name a folder.")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stack.enter_context(_alone_in(folder))
         app = make_app(folder, settings, limits, token)
-        name = f"[{host}]" if ":" in host else host
+        named = _own_address() if host in ("0.0.0.0", "::") else host
+        name = f"[{named}]" if ":" in named else named
         address = f"http://{name}:{listening.getsockname()[1]}/" + ("" if token is None else f"?token={token}")
         typer.echo(f"The page is at {address} (Ctrl-C ends it)")
         typer.echo(
@@ -62,8 +73,12 @@ def run(host: str, port: int, keep: Path | None, settings: Settings, limits: Lim
             timeout_graceful_shutdown=1,
             timeout_keep_alive=30,
         )
+        server = _Server(config, app)
+        for name in ("SIGTERM", "SIGHUP"):  # the server takes the first over, and passes it on when it has ended
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), server.end)
         with suppress(KeyboardInterrupt):  # which is how a person ends it
-            _Server(config, app).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
@@ -73,10 +88,43 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
 
+    def end(self, sig: int, frame: FrameType | None) -> None:
+        """End at a signal that is not the server's own, or after it has ended."""
+        if self.should_exit:
+            raise KeyboardInterrupt
+        self.handle_exit(signal.SIGINT, frame)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         if hasattr(self._app.state, "desk"):
             self._app.state.desk.end()
+
+
+def _own_address() -> str:
+    """An address of this machine that others can reach; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other servers out of a folder; raises DPIRError where one is in it."""
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise DPIRError(
+            f"Another server works in {folder}: name another folder with --keep, or end that one."
+        ) from None
+
+
+def _remove_left_overs() -> None:
+    """Remove the folders of servers that were killed; those of servers that run are locked."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError, Timeout), FileLock(folder / _LOCK, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -84,6 +132,6 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).split(" (while")[0]
         raise DPIRError(f"{host}:{port} cannot be listened on ({reason}): choose another --port or --host.") from error
     return listening

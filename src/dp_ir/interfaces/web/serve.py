@@ -43,6 +43,9 @@ def serve(
     from dp_ir.interfaces.web.app import Limits
     from dp_ir.interfaces.web.running import run
     from dp_ir.interfaces.web.work import Settings
+    from dp_ir.runtime.precision import pick_device
+
+    pick_device(device)
 
     settings = Settings(device, None if memory is None else round(memory * 1e9), round(max_pixels * 1e6))
     run(host, port, keep, settings, Limits(round(max_upload * 1e6), max_photos), open_page=open_page)

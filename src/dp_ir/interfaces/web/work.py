@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -236,6 +237,7 @@ def serve_work(connection: Connection, settings: Settings, priority: int, warm: 
     with suppress(OSError, AttributeError):
         os.nice(priority)
     keep_freed_memory()
+    warnings.showwarning = lambda *_, **__: None  # the page shows the notes of each job
     for bundle in warm:
         _load(bundle, settings.device)(np.zeros((64, 64, 3), np.uint8))
     with suppress(EOFError, OSError):

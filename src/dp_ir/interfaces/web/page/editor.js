@@ -60,6 +60,8 @@ export class Editor {
       this.#job = switched ? newest : same ?? null;
       if (switched) this.#take(this.#job);
     }
+    const kept = jobs.findLast((job) => job.state === "done");
+    if (this.#job?.state === "cancelled" && kept) { this.#job = kept; this.#take(kept); }
     this.#newest = jobs.at(-1)?.number ?? 0;
     get("advice").textContent = photo.advice;
     if ((other || grown) && !this.#shown) this.#ask(LARGEST);
@@ -74,7 +76,7 @@ export class Editor {
     const asked = this.#job;
     if (!asked || asked.state === "done") return asked;
     return this.#jobs.findLast((job) => job.state === "done"
-      && ["task", "seed", "scale"].every((name) => job[name] === asked[name])) ?? null;
+      && (asked.state === "failed" || ["task", "seed", "scale"].every((name) => job[name] === asked[name]))) ?? null;
   }
 
   // ---- what is asked of the server ---------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ export class Editor {
       this.viewer.share = beyond ? (detail - middle) / (1 - middle) : Math.min(detail / (middle || 1), 1);
       if (width < size[0] || height < size[1]) frame = [x, y, width, height];
     }
-    this.viewer.overlay = get("unsure").getAttribute("aria-pressed") === "true";
+    this.viewer.overlay = get("unsure").getAttribute("aria-pressed") === "true" && detail > 0;
     this.#drawn = `${photo.id}`;
     this.viewer.show(size, layers, { keep: kept, frame });
     if ((start || !kept) && !job) this.viewer.zoomTo(1);
@@ -224,12 +226,12 @@ export class Editor {
     if (photo.reason) state.textContent = photo.reason;
     else if (spreading) state.textContent = `Drawing further samples, ${Math.round(100 * job.share)} %`;
     else if (job?.spread === "failed") state.textContent = job.reason;
-    else state.textContent = job ? standing(job, waiting) : "Nothing is restored yet but what you see.";
+    else state.textContent = job ? standing(job, waiting) : "Only the part that you see is restored so far.";
     const busy = job?.state === "running" || spreading;
     get("progress").hidden = !busy;
     get("progress").value = job?.share ?? 0;
     const ready = job?.state === "done" && job.layers.includes("unsure");
-    get("legend").hidden = !(ready && get("unsure").getAttribute("aria-pressed") === "true");
+    get("legend").hidden = !(ready && this.#detail > 0 && get("unsure").getAttribute("aria-pressed") === "true");
     get("notes").replaceChildren(...(job?.notes ?? []).map((note) => Object.assign(document.createElement("li"), { textContent: note })));
     this.#versions();
     this.#buttons();
@@ -250,20 +252,23 @@ export class Editor {
     get("remake").hidden = Boolean(this.#photo?.reason) || (same && (done || active));
     get("remake").textContent = job ? "Make the file like this" : "Restore the whole";
     get("cancel").hidden = !active;
-    get("unsure").disabled = !done;
-    get("copy").disabled = !job;
+    get("another").disabled = detail === 0; // nothing is made up, so that there is no other
+    get("unsure").disabled = !done || detail === 0;
+    get("copy").disabled = !same;
     const shown = done ? job.detail : this.#default();
-    get("detail-note").textContent = detail === shown && done ? "This is the file."
-      : detail <= shown ? "What you see is exact: between detail 0 and here the answer is a straight line."
-      : "What you see is a straight line to a full sample; the file may differ a little.";
+    get("detail-note").textContent = this.#photo?.reason || !(this.#shown || this.#preview) ? ""
+      : detail === 0 ? "Nothing is made up here: every sample is the same."
+      : detail === shown && done ? "The file is like this."
+      : detail <= shown ? "A file that is made like this will look as you see it."
+      : "A file that is made like this may differ a little from what you see.";
   }
 
   #versions() {
     const done = this.#jobs.filter((job) => job.state === "done");
-    get("versions").hidden = done.length < 2;
+    get("versions").hidden = done.length === 0 || (done.length === 1 && done[0] === this.#job);
     get("versions").replaceChildren(...done.map((job, index) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: `Version ${index + 1}` });
-      button.title = `${job.task}, detail ${job.detail}, seed ${job.seed}`;
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: `Version ${index + 1}: detail ${job.detail}, seed ${job.seed}` });
+      button.title = TASKS[job.task];
       button.setAttribute("aria-pressed", job === this.#job);
       button.onclick = () => { this.#job = job; this.#take(job); this.#draw({ keep: true }); this.#say(); };
       return button;

@@ -13,7 +13,7 @@ let editor = null;
 let scheduled = false;
 
 const queue = new Queue(get("queue"), get("photos-title"), {
-  open: (photo) => open(photo.id),
+  open: (photo) => { open(photo.id); get("stage").scrollIntoView({ block: "nearest" }); },
   remove: (photo) => attempt(server.remove(photo.id)),
   cancel: (job) => attempt(server.cancel(job.id)),
 });
@@ -61,7 +61,8 @@ function draw() {
   if (!photos.has(current)) current = sorted[0]?.id ?? "";
   const entries = sorted.map((photo) => {
     const own = ordered.filter((job) => job.photo === photo.id);
-    const job = own.at(-1);
+    const last = (...states) => own.findLast(({ state }) => states.includes(state));
+    const job = last("queued", "running") ?? last("done") ?? own.at(-1);
     const place = waiting.indexOf(job) + running;
     return { photo: { ...photo, place }, own, job, place, current: photo.id === current };
   });
