@@ -9,6 +9,7 @@ const get = (id) => document.getElementById(id);
 const SETTLE = 250; // milliseconds that the view rests before a preview is asked for
 const LARGEST = [640, 512]; // pixels of the first preview; what is asked for later may be larger
 const LARGER = [1024, 768];
+const RESTORING = "Restoring what you see ...";
 
 export class Editor {
   #about; #photo = null; #job = null; #jobs = []; #preview = null; #asking = null; #timer = 0; #told; #seed = 0;
@@ -147,7 +148,7 @@ export class Editor {
     const full = this.#detail > this.#default();
     const photo = this.#photo.id;
     this.#pending = true;
-    get("shown").textContent = "Restoring what you see ...";
+    get("shown").textContent = RESTORING;
     let made;
     try {
       made = await server.preview({
@@ -162,7 +163,7 @@ export class Editor {
     }
     if (asking.signal.aborted) return;
     this.#pending = false;
-    get("shown").textContent = "";
+    if (get("shown").textContent === RESTORING) get("shown").textContent = ""; // else it says something newer
     if (photo !== this.#photo?.id) return;
     this.#preview = made;
     this.#draw({ keep: true });
