@@ -10,6 +10,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+from dng_files import write_dng
 from PIL import Image, ImageOps
 from web_server import PATIENCE, Client, photo_bytes, pixels, serving, until
 
@@ -62,6 +63,27 @@ def test_a_photo_in_a_format_that_is_not_written_comes_back_as_png(client, tmp_p
     photo = client.upload(content, "a.gif", "image/gif").json()
     job = client.restored(photo["id"])
     assert job["result"] == "a-restored.png"
+    command_line(job["command"], tmp_path, monkeypatch, dp_ir)
+    assert client.get(f"/api/jobs/{job['id']}/result").content == (tmp_path / job["result"]).read_bytes()
+
+
+def test_raw_files_become_one_photo_as_on_the_command_line(client, tmp_path, monkeypatch, dp_ir):
+    pytest.importorskip("rawpy")
+    folder, noise = tmp_path / "night1", np.random.default_rng(0)
+    folder.mkdir()
+    for index in (1, 2, 3):
+        mosaic = noise.integers(500, 9000, (24, 28)).astype(np.uint16)
+        write_dng(folder / f"night{index}.dng", mosaic, matrix=np.eye(3), neutral=(0.6, 1.0, 0.7), orientation=6)
+    first, *others = sorted(folder.iterdir())
+    photo = client.upload(first.read_bytes(), first.name, "application/octet-stream").json()
+    for path in others:
+        photo = client.upload(path.read_bytes(), path.name, "application/octet-stream", burst=photo["id"]).json()
+    assert (photo["burst"], photo["frames"], photo["task"]) == (True, 3, "burst")
+    facts, parts = strip(client, photo=photo["id"])
+    assert (facts["wholeWidth"], facts["wholeHeight"]) == (4 * 24, 4 * 28)  # upright
+    assert len(parts) == 3
+    job = client.restored(photo["id"])
+    assert (job["state"], job["result"], job["width"], job["height"]) == ("done", "night1-restored.png", 96, 112), job
     command_line(job["command"], tmp_path, monkeypatch, dp_ir)
     assert client.get(f"/api/jobs/{job['id']}/result").content == (tmp_path / job["result"]).read_bytes()
 
