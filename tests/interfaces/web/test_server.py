@@ -323,7 +323,8 @@ def test_a_queue_outlives_its_server_and_is_one_servers(tmp_path, dp_ir):
 def test_without_keep_nothing_stays_and_strangers_need_the_token(tmp_path, end):
     killed = tmp_path / "dp-ir-server-killed"
     killed.mkdir()
-    (killed / "photo.jpg").touch()
+    for name in (".lock", "photo.jpg"):
+        (killed / name).touch()
     with serving("--host", "0.0.0.0", end=end, TMPDIR=str(tmp_path)) as address:
         assert not killed.exists()
         base, token = address.split("?token=")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi import Path as InPath
@@ -23,7 +23,19 @@ from dp_ir.errors import DPIRError
 from dp_ir.image.files.reading import image_size
 from dp_ir.interfaces.web.desk import Desk
 from dp_ir.interfaces.web.gate import Gate
-from dp_ir.interfaces.web.models import About, Choice, Everything, Identity, Job, Layer, Photo, Problem, View, Wish
+from dp_ir.interfaces.web.models import (
+    About,
+    Choice,
+    Everything,
+    Identity,
+    Job,
+    Layer,
+    Photo,
+    Problem,
+    TaskName,
+    View,
+    Wish,
+)
 from dp_ir.interfaces.web.shelf import Shelf, checked_name, is_raw, new_id
 from dp_ir.interfaces.web.tiles import tile_name
 from dp_ir.interfaces.web.uploads import RAW_TYPE, TYPES, RefusedError, drain, receive
@@ -32,7 +44,6 @@ from dp_ir.tasks import get_task
 from dp_ir.tasks.choice import suited_bundle
 
 _PAGE = Path(__file__).parent / "page"
-_TASKS = ("photo", "clean", "sr4", "deblur", "burst")
 _MAX_FRAMES = 20
 _KEPT = {"cache-control": "private, max-age=86400, immutable"}
 _BODY = {
@@ -67,7 +78,7 @@ def make_app(folder: Path, settings: Settings, limits: Limits, token: str | None
         limits: of what is taken in.
         token: what clients must know; None where only this machine can reach the server.
     """
-    choices = [_choice(task) for task in _TASKS]
+    choices = [_choice(task) for task in get_args(TaskName)]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
         self._app = app
 
     def end(self, sig: int, frame: FrameType | None) -> None:
-        """End at a signal that is not the server's own, or after it has ended."""
+        """End at a signal that the server does not handle; one that it has handled comes again when it has ended."""
         if self.should_exit:
             raise KeyboardInterrupt
         self.handle_exit(signal.SIGINT, frame)
@@ -121,10 +121,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _remove_left_overs() -> None:
-    """Remove the folders of servers that were killed; those of servers that run are locked."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError, Timeout), FileLock(folder / _LOCK, timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove the folders of servers that were killed; those of servers that run are locked, or not yet."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError, Timeout), FileLock(lock, timeout=0):
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _listening(host: str, port: int) -> socket.socket:
